@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kairos.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import ModuleType
 
 __all__ = ["ModelAdapter", "ModelResponse", "TokenUsage", "sdk"]
