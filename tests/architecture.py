@@ -51,16 +51,16 @@ FLOORS: dict[str, set[str]] = {
     "top": {"cli", "testing"},
 }
 
-# Beside the floors: a wing imports words and contracts, and of the wings itself alone.
-WINGS = {
-    "adapters",
-    "agents",
-    "backends",
-    "dashboard",
-    "evaluation",
-    "guards",
-    "journal",
-    "logger",
+# Beside the floors, each with its rooms: a wing imports words, contracts and its own rooms only.
+WINGS: dict[str, set[str]] = {
+    "adapters": {"adapters"},
+    "agents": {"agents"},
+    "backends": {"backends"},
+    "dashboard": {"dashboard"},
+    "evaluation": {"evaluation"},
+    "guards": {"guards"},
+    "journal": {"journal"},
+    "logger": {"logger", "sinks"},
 }
 WING_FLOORS = ("words", "contracts")
 
@@ -156,10 +156,9 @@ def room(module: str) -> str:
 
 
 def floor(name: str) -> str | None:
-    """Return the floor of a room, `wings` for a wing, None for what was never entered."""
-    if name in WINGS:
-        return "wings"
-    return next((floor for floor, rooms in FLOORS.items() if name in rooms), None)
+    """Return the floor of a room, or its wing, or None for what was never entered."""
+    places = FLOORS | WINGS
+    return next((place for place, rooms in places.items() if name in rooms), None)
 
 
 def homeless(tree: Mapping[str, str]) -> set[str]:
@@ -183,11 +182,11 @@ def _refusal(importer: str, imported: str) -> str | None:
     if not imported:
         return "the public face is for users; import the module that has the name"
     above, below = floor(importer), floor(imported)
-    if importer == imported or above is None or below is None:
+    if above is None or below is None or above == below:
         return None  # no floor at all is told by `homeless`
-    if above == "wings":
+    if above in WINGS:
         return None if below in WING_FLOORS else "a wing imports words and contracts only"
-    if below == "wings":
+    if below in WINGS:
         return None if above in CHOOSING_FLOORS else "the engine knows a wing by its port only"
     order = list(FLOORS)
     return f"{above} stands below {below}" if order.index(below) > order.index(above) else None
