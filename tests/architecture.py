@@ -22,9 +22,11 @@ FLOORS: dict[str, set[str]] = {
     "words": {
         "_version",
         "budget",
+        "credentials",
         "enums",
         "events",
         "exceptions",
+        "lookalikes",
         "ports",
         "redaction",
         "security",
@@ -60,7 +62,7 @@ WINGS: dict[str, set[str]] = {
     "evaluation": {"evaluation"},
     "guards": {"guards"},
     "journal": {"journal"},
-    "logger": {"logger", "sinks"},
+    "logger": {"log_entries", "log_redaction", "logger", "sinks"},
 }
 WING_FLOORS = ("words", "contracts")
 
