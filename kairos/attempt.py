@@ -1,0 +1,435 @@
+"""One attempt at a piece of work, from its scope to its bytes.
+
+A `Recipe` is what is known of a step before the run, a `Work` is one attempt at it (or at one
+element of its foreach), and `perform` turns a work into an `Outcome`: it never raises.  The order
+within an attempt: `when` → input contract → action → SKIP → output contract → semantic validators.
+
+Nothing here touches the store: a work carries the JSON that the step may read, and its outcome
+carries what the step wrote.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from kairos.budget import Ledger, Spend
+from kairos.contract import Contract, ContractBroken
+from kairos.encoding import decode, encode
+from kairos.enums import FailureType
+from kairos.events import Fault
+from kairos.exceptions import ConfigError, ExecutionError, KairosError
+from kairos.security import sanitize_exception
+from kairos.signature import Signature, read_signature
+from kairos.source import defined_at
+from kairos.state import Inputs, MissingKeyError, Refusal, ScopedStateProxy
+from kairos.step import SKIP, Fence, Step, StepContext
+
+__all__ = [
+    "Failure",
+    "Outcome",
+    "Recipe",
+    "Work",
+    "failure_of",
+    "perform",
+    "perform_async",
+]
+
+Phase: TypeAlias = Literal["input", "action", "output"]
+Tell: TypeAlias = Callable[["Work", Literal["input", "output"], "tuple[Fault, ...] | None"], None]
+_PLAIN = frozenset((dict, str, list, int, float, bool, type(None)))
+
+
+class Failure(NamedTuple):
+    """Why an attempt failed: the exception for the router, sanitised words for everybody else."""
+
+    type: FailureType
+    exception: BaseException
+    error: str
+    message: str
+    faults: tuple[Fault, ...] = ()
+    output: bytes | None = None
+
+
+class Outcome:
+    """What an attempt brought: an output, a skip, or a failure."""
+
+    __slots__ = ("failure", "ms", "output", "refusals", "skipped", "spent", "work", "writes")
+
+    def __init__(
+        self,
+        work: Work,
+        output: bytes | None = None,
+        skipped: Literal["", "returned", "when"] = "",
+        failure: Failure | None = None,
+    ) -> None:
+        self.work = work
+        self.output = output
+        self.skipped = skipped
+        self.failure = failure
+        self.writes: dict[str, bytes] | None = None
+        self.refusals: Sequence[Refusal] = ()
+        self.spent: Spend | None = None
+        self.ms = 0.0
+
+
+class Recipe:
+    """A step, and all that an attempt at it needs to know beforehand.
+
+    `check` says whether contracts are checked at all, `isolate` performs a work of a step with
+    `isolation="process"`.
+    """
+
+    __slots__ = (
+        "action",
+        "check",
+        "guarded",
+        "input",
+        "isolate",
+        "item_contract",
+        "name",
+        "output",
+        "read_keys",
+        "signature",
+        "step",
+        "validators",
+        "when",
+        "write_keys",
+    )
+
+    def __init__(
+        self,
+        step: Step,
+        *,
+        check: bool = True,
+        isolate: Callable[[Work], Outcome] | None = None,
+    ) -> None:
+        contracts = step.contracts
+        self.step = step
+        self.name = step.name
+        self.action = step.action
+        self.signature: Signature = step.signature
+        self.check = check
+        self.input: Contract | None = contracts.input if check else None
+        # an annotation parses and writes values, so it holds even where contracts are not checked
+        self.output: Contract | None = (
+            contracts.output if check or step.signature.typed else None
+        )
+        self.item_contract = contracts.parameters.get(step.signature.item or "")
+        self.validators = step.validators if check else ()
+        self.when = None if step.when is None else _Predicate(step.when, step)
+        self.guarded = self.when is not None or self.input is not None
+        self.read_keys = None if step.read_keys is None else frozenset(step.read_keys)
+        self.write_keys = frozenset(step.write_keys)
+        self.isolate = isolate if step.config.isolation == "process" else None
+
+
+class Work:
+    """One attempt: which, what it may read, and the fence it stands behind.
+
+    `inputs` and `visible` are what `ctx.inputs` and `ctx.state` show, as JSON; `tell`, where
+    someone listens, hears of each contract check.
+    """
+
+    __slots__ = (
+        "attempt",
+        "fence",
+        "first_started",
+        "inputs",
+        "item",
+        "item_index",
+        "ledger",
+        "monotonic",
+        "recipe",
+        "retry_context",
+        "run_id",
+        "started",
+        "tell",
+        "visible",
+    )
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        attempt: int,
+        inputs: Mapping[str, bytes],
+        visible: Mapping[str, bytes],
+        monotonic: Callable[[], float],
+        *,
+        run_id: str = "",
+        ledger: Ledger | None = None,
+        item_index: int | None = None,
+        item: bytes | None = None,
+        retry_context: dict[str, Any] | None = None,
+        tell: Tell | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.attempt = attempt
+        self.inputs = inputs
+        self.visible = visible
+        self.monotonic = monotonic
+        self.run_id = run_id
+        self.ledger = ledger
+        self.item_index = item_index
+        self.item = item
+        self.retry_context = retry_context
+        self.tell = tell
+        self.fence = Fence()
+        self.started = 0.0
+
+    def context(self) -> StepContext:
+        """Build what the action is handed: from what it may read, and from nothing else."""
+        recipe = self.recipe
+        refusals: list[Refusal] = []
+        return StepContext(
+            ScopedStateProxy(
+                self.visible, recipe.read_keys, recipe.write_keys, refusals=refusals
+            ),
+            Inputs(self.inputs, recipe.read_keys, refusals),
+            None if self.item is None or recipe.item_contract is not None else decode(self.item),
+            self.retry_context,
+            recipe.name,
+            self.attempt,
+            self.run_id,
+            self.item_index,
+            self.fence,
+            self.ledger,
+        )
+
+
+def perform(work: Work) -> Outcome:
+    """Make one attempt.  Never raises; whatever the action does becomes the outcome."""
+    recipe = work.recipe
+    work.started = begun = work.monotonic()
+    context: StepContext | None = None
+    try:
+        context = work.context()
+        if recipe.guarded and not _may_start(work, context):
+            outcome = Outcome(work, skipped="when")
+        elif recipe.isolate is not None:
+            return _timed(_recheck(recipe.isolate(work)), begun)
+        else:
+            if recipe.signature.typed:
+                args, kwargs = _arguments(work, context)
+                value = recipe.action(*args, **kwargs)
+            else:
+                value = recipe.action(context)
+            outcome = _finish(work, value)
+    except BaseException as error:  # noqa: BLE001 - a step may do anything at all
+        outcome = Outcome(work, failure=failure_of(error))
+    return _close(outcome, context, begun)
+
+
+async def perform_async(work: Work) -> Outcome:
+    """Make one attempt at a step whose action is a coroutine function.  Never raises.
+
+    Being cancelled is an outcome too: the driver asked for it, or the action did it to itself.
+    """
+    recipe = work.recipe
+    work.started = begun = work.monotonic()
+    context: StepContext | None = None
+    try:
+        context = work.context()
+        if recipe.guarded and not _may_start(work, context):
+            outcome = Outcome(work, skipped="when")
+        elif recipe.signature.typed:
+            args, kwargs = _arguments(work, context)
+            outcome = _finish(work, await recipe.action(*args, **kwargs))
+        else:
+            outcome = _finish(work, await recipe.action(context))
+    except BaseException as error:  # noqa: BLE001 - a step may do anything at all
+        outcome = Outcome(work, failure=failure_of(error))
+    return _close(outcome, context, begun)
+
+
+def _close(outcome: Outcome, context: StepContext | None, begun: float) -> Outcome:
+    if context is not None:
+        state = context.state
+        if isinstance(state, ScopedStateProxy):  # not so where the action replaced it
+            outcome.writes = state.writes or None
+            outcome.refusals = state.refusals
+        outcome.spent = context.spent
+    return _timed(outcome, begun)
+
+
+def _timed(outcome: Outcome, begun: float) -> Outcome:
+    outcome.ms = (outcome.work.monotonic() - begun) * 1000.0
+    return outcome
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Put an exception into words that may be stored and shown."""
+    name, message = sanitize_exception(error)
+    if isinstance(error, ContractBroken):
+        faults = tuple(Fault(e.field, e.expected, e.actual, e.message) for e in error.errors)
+        return Failure(FailureType.VALIDATION, error, name, message, faults, error.__dict__.get("raw"))
+    return Failure(FailureType.EXECUTION, error, name, message)
+
+
+def _may_start(work: Work, context: StepContext) -> bool:
+    """Ask `when`, then check the input contract."""
+    recipe = work.recipe
+    # a foreach is asked once for the whole step, before it fans out
+    if recipe.when is not None and work.item_index is None and not recipe.when(work, context):
+        return False
+    if recipe.input is not None and work.item_index is None:
+        body = b",".join(encode(k, key=k) + b":" + raw for k, raw in work.inputs.items())
+        _checked(work, "input", lambda contract: contract.check_json(b"{" + body + b"}"))
+    return True
+
+
+def _checked(
+    work: Work, phase: Literal["input", "output"], check: Callable[[Contract], Any]
+) -> Any:
+    contract = work.recipe.input if phase == "input" else work.recipe.output
+    if contract is None:
+        raise ConfigError("there is no contract to check")
+    tell = work.tell
+    if tell is None:
+        return check(contract)
+    tell(work, phase, None)
+    try:
+        checked = check(contract)
+    except ContractBroken as broken:
+        tell(work, phase, failure_of(broken).faults)
+        raise
+    tell(work, phase, ())
+    return checked
+
+
+def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, Any]]:
+    """Parse what a typed action's parameters name into the types they are annotated with."""
+    signature = work.recipe.signature
+    parameters = work.recipe.step.contracts.parameters
+    kwargs: dict[str, Any] = {}
+    for name in signature.reads:
+        raw = work.inputs.get(name)
+        if raw is not None:
+            kwargs[name] = _parsed(name, raw, parameters.get(name))
+        elif name in signature.required:
+            raise MissingKeyError(name, work.inputs)
+    if signature.item is not None and work.item is not None:
+        kwargs[signature.item] = _parsed("item", work.item, parameters.get(signature.item))
+    if signature.context is not None:
+        kwargs[signature.context] = context
+    return [kwargs.pop(name) for name in signature.positional if name in kwargs], kwargs
+
+
+def _parsed(name: str, raw: bytes, contract: Contract | None) -> Any:
+    if contract is None:
+        return decode(raw)
+    try:
+        return contract.check_json(raw)
+    except ContractBroken as broken:
+        errors = tuple(replace(e, field=_path(name, e.field)) for e in broken.errors)
+        raise ContractBroken(errors, contract.name) from None
+
+
+def _path(name: str, field: str) -> str:
+    """Put a field's path below the parameter it was found in."""
+    if field == "<root>":
+        return name
+    return f"{name}{field}" if field.startswith("[") else f"{name}.{field}"
+
+
+def _finish(work: Work, value: Any) -> Outcome:
+    """Turn what an action returned into the bytes that everybody will read."""
+    recipe = work.recipe
+    if type(value) not in _PLAIN:
+        if value is SKIP:
+            return Outcome(work, b"null", "returned")
+        _refuse_unfinished(recipe, value)
+    if recipe.output is None:
+        output = encode(value, key=recipe.name)
+    elif work.tell is None:
+        output = recipe.output.check_output(value)
+    else:
+        output = _checked(work, "output", lambda contract: contract.check_output(value))
+    if recipe.validators:
+        _ask_validators(work, output)
+    return Outcome(work, output)
+
+
+def _refuse_unfinished(recipe: Recipe, value: Any) -> None:
+    """Refuse a coroutine or a generator: work that was never done is no output."""
+    if inspect.iscoroutine(value):
+        value.close()
+        kind, fix = "a coroutine that nobody awaited", "declare the action `async def`"
+    elif inspect.isawaitable(value):
+        kind, fix = "an awaitable that nobody awaited", "await it in an `async def` action"
+    elif inspect.isgenerator(value) or inspect.isasyncgen(value):
+        kind, fix = "a generator that nobody ran", "return a list of what it yields"
+    else:
+        return
+    raise ExecutionError(
+        f"step '{recipe.name}' returned {kind}",
+        step_id=recipe.name,
+        where=defined_at(recipe.action) or recipe.step.place,
+        expected="a value that can be written as JSON",
+        found=type(value).__name__,
+        fix=fix,
+    )
+
+
+def _ask_validators(work: Work, output: bytes) -> None:
+    limit = work.recipe.step.config.validation_timeout
+    if limit is not None:
+        work.fence.deadline = work.monotonic() + limit
+    for validator in work.recipe.validators:
+        result = validator.validate(decode(output), work.recipe.step.output_contract)
+        if not result.valid:
+            raise ContractBroken(tuple(result.errors), type(validator).__name__)
+
+
+def _recheck(outcome: Outcome) -> Outcome:
+    """Check here what a worker process says it returned: contracts stay on this side."""
+    recipe, output = outcome.work.recipe, outcome.output
+    if output is None or outcome.skipped:
+        return outcome
+    try:
+        if recipe.output is not None:
+            contract = recipe.output
+            outcome.output = _checked(
+                outcome.work,
+                "output",
+                lambda _: contract.check_output(contract.check_json(output)),
+            )
+        if recipe.validators:
+            _ask_validators(outcome.work, outcome.output or output)
+    except BaseException as error:  # noqa: BLE001 - a contract may run a user's validators
+        outcome.output, outcome.failure = None, failure_of(error)
+    return outcome
+
+
+class _Predicate:
+    """A `when=`, written in either style of a step."""
+
+    def __init__(self, function: Callable[..., Any], step: Step) -> None:
+        self._function = function
+        self._signature = read_signature(function, step.place)
+        allowed = step.read_keys
+        for name in self._signature.reads:
+            if allowed is not None and name not in allowed:
+                raise ConfigError(
+                    f"when= of step '{step.name}' reads '{name}', which the step may not read",
+                    where=defined_at(function) or step.place,
+                    expected=", ".join(allowed) or "no key at all",
+                )
+
+    def __call__(self, work: Work, context: StepContext) -> bool:
+        if not self._signature.typed:
+            return self._verdict(self._function(context))
+        values = {n: decode(work.inputs[n]) for n in self._signature.reads if n in work.inputs}
+        if self._signature.context is not None:
+            values[self._signature.context] = context
+        return self._verdict(self._function(**values))
+
+    @staticmethod
+    def _verdict(value: Any) -> bool:
+        if inspect.isawaitable(value):
+            if inspect.iscoroutine(value):
+                value.close()
+            raise KairosError("a when= predicate is a plain function, not an async one")
+        return bool(value)
