@@ -35,8 +35,9 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/run.py
 
+# By way of the source distribution: a build in place would pack what an older one left in build/.
 wheel: $(VENV)/.installed-dev
-	@$(BIN)/python -m build --wheel --outdir dist .
+	@$(BIN)/python -m build --outdir dist .
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
