@@ -38,6 +38,7 @@ FLOORS: dict[str, set[str]] = {
         "encoding",
         "failure",
         "field_errors",
+        "hardening",
         "jsonschema",
         "results",
         "schema",
@@ -62,7 +63,7 @@ WINGS: dict[str, set[str]] = {
     "evaluation": {"evaluation"},
     "guards": {"guards"},
     "journal": {"journal"},
-    "logger": {"log_entries", "log_redaction", "logger", "sinks"},
+    "logger": {"log_entries", "log_redaction", "logger", "run_log", "sinks"},
 }
 WING_FLOORS = ("words", "contracts")
 
