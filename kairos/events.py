@@ -15,7 +15,7 @@ Times are seconds since the epoch, durations are milliseconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from kairos.enums import FailureAction, FailureType, WorkflowStatus
 
@@ -141,7 +141,7 @@ class AttemptFailed(NamedTuple):
     """An attempt failed, and what was decided about it.
 
     `action` is the router's decision and `delay` the pause in seconds before the next attempt
-    when it is RETRY.  `output` is what a failed output contract was checked against, where it
+    when it is RETRY; `retry_context` is the sanitised hint that the next attempt is given.  `output` is what a failed output contract was checked against, where it
     could be written as JSON at all.
     """
 
@@ -158,6 +158,7 @@ class AttemptFailed(NamedTuple):
     output: bytes | None
     at: float
     ms: float
+    retry_context: dict[str, Any] | None = None
     type: Literal["attempt_failed"] = "attempt_failed"
     v: int = 1
 

@@ -8,14 +8,11 @@ Each has an official fake or a simplest implementation that ships with kairos:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from kairos.events import Event
 
-__all__ = ["Clock", "Journal", "Observer", "SystemClock", "Workers"]
-
-T = TypeVar("T")
+__all__ = ["Clock", "Journal", "Observer", "SystemClock"]
 
 
 @runtime_checkable
@@ -48,21 +45,15 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds that never go back, for deadlines and durations."""
 
-    def receive(self, mailbox: SimpleQueue[T], timeout: float | None, *, idle: bool) -> T | None:
-        """Wait for the mailbox at most `timeout` seconds; None when the time is up.
+    def span(self, seconds: float | None, *, idle: bool) -> float | None:
+        """Return how many real seconds may pass while `seconds` of this clock do; None: any.
 
-        `idle` says that nothing is running: only time itself can bring news.
+        `idle` says that nothing is running, so that only time itself can bring news: a manual
+        clock then moves on by itself.
         """
 
-
-class Workers(Protocol):
-    """Runs callables beside the driver; each delivers its own result."""
-
-    def submit(self, job: Callable[[], Any]) -> None:
-        """Run `job` as soon as a worker is free."""
-
-    def stop(self) -> None:
-        """Let the workers go once they have finished what they are doing."""
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called when the time is moved by hand; returns what ends that."""
 
 
 class SystemClock:
@@ -74,12 +65,11 @@ class SystemClock:
         self.time = time.time
         self.monotonic = time.perf_counter
 
-    def receive(self, mailbox: SimpleQueue[T], timeout: float | None, *, idle: bool) -> T | None:
-        """Wait for the mailbox at most `timeout` seconds; None when the time is up."""
-        from queue import Empty  # noqa: PLC0415
+    def span(self, seconds: float | None, *, idle: bool) -> float | None:
+        """Return the same: this clock's seconds are real ones."""
+        del idle
+        return seconds
 
-        del idle  # the system's time passes by itself
-        try:
-            return mailbox.get(timeout=timeout)
-        except Empty:
-            return None
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Do nothing: nobody moves this clock by hand."""
+        return lambda: None

@@ -123,7 +123,6 @@ class StepConfig:
 
 _OPTIONS = tuple(f.name for f in fields(StepConfig))
 _DEFAULT_CONFIG = StepConfig()
-_RETRY_OPTIONS = frozenset(("retries", "retry_delay", "retry_backoff", "retry_jitter"))
 
 
 def _check_count(name: str, value: Any, *, least: int) -> None:

@@ -1,0 +1,575 @@
+"""The run's logic: events in, commands out.
+
+The machine knows no clock, no thread and no I/O.  It is told what happened (`apply`), says what
+should be started (`take`), what follows from what happened (`owed`), and what to do about a
+failure (`decide`).  Applying a journal to a fresh machine brings it to where the run was.
+
+Steps are indices into the plan's arrays, so that a step costs the same in a run of ten as in one
+of a hundred thousand.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from kairos.enums import FailureAction, ForeachPolicy, WorkflowStatus
+from kairos.events import (
+    AttemptFailed,
+    BudgetExhausted,
+    CancelRequested,
+    Event,
+    FannedOut,
+    ItemCompleted,
+    RunFinished,
+    RunStarted,
+    StepCompleted,
+    StepFailed,
+    StepSkipped,
+    StepStarted,
+)
+from kairos.failure import FailureEvent, FailurePolicy, FailureRouter
+
+if TYPE_CHECKING:
+    from kairos.attempt import Failure
+    from kairos.plan import TaskGraph
+    from kairos.step import Step
+
+__all__ = ["Close", "Command", "Machine", "Owed", "Replan", "Start", "StartItems"]
+
+_PENDING, _RUNNING, _WAITING, _SETTLED = range(4)
+
+
+class Start(NamedTuple):
+    """Start an attempt at a step (for a foreach: fan it out)."""
+
+    step: int
+    attempt: int
+    context: dict[str, Any] | None = None
+
+
+class StartItems(NamedTuple):
+    """Start an attempt at each of these elements."""
+
+    step: int
+    items: Sequence[int]
+    attempt: int
+    context: dict[str, Any] | None = None
+
+
+class Close(NamedTuple):
+    """Start no further element of this step; tell those that run, and report `drained`."""
+
+    step: int
+
+
+class Replan(NamedTuple):
+    """Ask the replanner for steps in place of this one."""
+
+    step: int
+
+
+Command: TypeAlias = Start | StartItems | Close | Replan
+
+
+class Owed(NamedTuple):
+    """An event that follows from those that have happened, but for its time."""
+
+    kind: type[StepCompleted | StepFailed | StepSkipped | RunFinished]
+    step: int
+    reason: str = ""
+    cause: Any = "upstream"
+    abort: bool = False
+    error: str = ""
+
+
+@dataclass(slots=True)
+class _Fan:
+    """Where a foreach stands."""
+
+    outputs: list[bytes | None]
+    left: int
+    following: int = 0  # the next element of a serial foreach
+    succeeded: int = 0
+    failed: int = 0
+    writes: dict[int, Any] = field(default_factory=dict)
+    verdict: AttemptFailed | None = None  # the failure that closed it
+
+
+class Machine:
+    """The state of a run, folded from its events.
+
+    Without a router the steps' own `retries` rule, and a failed step fails alone.
+    """
+
+    def __init__(self, graph: TaskGraph, router: FailureRouter | None = None) -> None:
+        self._router = router
+        self._replans: dict[int, int] = {}
+        self._fans: dict[int, _Fan] = {}
+        self._retry: dict[int, tuple[int, dict[str, Any] | None]] = {}
+        self._base: dict[int, int] = {}  # attempts made before a replan
+        self._last: dict[tuple[int, int | None], AttemptFailed] = {}
+        self._policies: dict[int, FailurePolicy] = {}
+        self._began: dict[int, float] = {}
+        self._urgent: deque[Command] = deque()
+        self._ready: deque[int] = deque()  # steps that may run beside others
+        self._queue: list[int] = []  # ranks of the others, which take turns
+        self._turn: int | None = None  # whose turn it is
+        self._running = 0
+        self._owed: dict[tuple[type, int], Owed] = {}
+        self._stop = ""
+        self._cancelled = False
+        self._failed = False
+        self._stopped_any = False
+        self.finished = False
+        self._load(graph)
+        self._state = bytearray(len(graph.steps))
+        self._attempts = [0] * len(graph.steps)
+        self._waiting = [len(each) for each in graph.dependencies]
+        self._left = len(graph.steps)
+
+    def _load(self, graph: TaskGraph) -> None:
+        self._graph = graph
+        self._steps = graph.steps
+        self._index = graph.index
+        self._dependents = graph.dependents
+        self._rank = [0] * len(graph.steps)
+        for rank, step in enumerate(graph.order):
+            self._rank[step] = rank
+        self._by_rank = graph.order
+
+    # -- what to do ------------------------------------------------------------------------
+
+    def take(self) -> Command | None:
+        """Return the next command, or None while there is nothing to start."""
+        if self._urgent:
+            return self._urgent.popleft()
+        if self._ready:
+            step = self._ready.popleft()
+        elif self._queue and self._turn is None:
+            step = self._by_rank[heapq.heappop(self._queue)]
+            self._turn = step
+        else:
+            return None
+        attempt = self._attempts[step] + 1
+        if step in self._retry:
+            return Start(step, attempt, self._retry.pop(step)[1])
+        return Start(step, attempt)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether something else could start beside what was just taken."""
+        return bool(self._ready or self._urgent)
+
+    @property
+    def owed(self) -> Owed | None:
+        """The next event that follows from the past; gone once it is applied."""
+        for each in self._owed.values():
+            return each
+        if self._left == 0 and not self.finished:
+            return Owed(RunFinished, -1, self._stop)
+        return None
+
+    @property
+    def stopping(self) -> str:
+        """Why nothing new starts; empty while the run goes on."""
+        return self._stop
+
+    @property
+    def status(self) -> WorkflowStatus:
+        """How the run stands, or ended."""
+        if self._failed:
+            return WorkflowStatus.FAILED
+        if self._cancelled and self._stopped_any:
+            return WorkflowStatus.PARTIAL
+        return WorkflowStatus.COMPLETE
+
+    def gathered(self, step: int) -> tuple[bytes, dict[str, bytes] | None]:
+        """Return a foreach's list of outputs, and what its elements wrote, in their order."""
+        fan = self._fans[step]
+        output = b"[" + b",".join(b"null" if o is None else o for o in fan.outputs) + b"]"
+        writes: dict[str, bytes] = {}
+        for item in sorted(fan.writes):
+            writes.update(fan.writes[item])
+        return output, writes or None
+
+    def attempts(self, step: int) -> int:
+        """Return how many attempts at a step have begun."""
+        return self._attempts[step]
+
+    def began(self, step: int) -> float:
+        """Return when the first attempt at a step began, in seconds since the epoch."""
+        return self._began.get(step, 0.0)
+
+    # -- what happened ---------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Take note of one event."""
+        kind = type(event)
+        if kind is StepStarted:
+            self._started(event)  # type: ignore[arg-type]  # narrowed by its type
+        elif kind is StepCompleted:
+            step = self._index[event.step]  # type: ignore[union-attr]
+            self._settle(step, alive=True, kind=StepCompleted)
+        elif kind is ItemCompleted:
+            self._item_completed(event)  # type: ignore[arg-type]
+        else:
+            handler = _HANDLERS.get(kind)
+            if handler is not None:
+                handler(self, event)
+
+    def _run_started(self, event: RunStarted) -> None:
+        del event
+        for step, waiting in enumerate(self._waiting):
+            if waiting == 0:
+                self._enqueue(step)
+
+    def _started(self, event: StepStarted) -> None:
+        step = self._index[event.step]
+        if self._state[step] == _SETTLED:
+            return
+        self._state[step] = _RUNNING
+        self._running += 1
+        self._attempts[step] = event.attempt
+        if event.attempt == 1:
+            self._began[step] = event.at
+
+    def _fanned_out(self, event: FannedOut) -> None:
+        step = self._index[event.step]
+        self._fans[step] = fan = _Fan([None] * event.items, event.items)
+        if event.items == 0:
+            self._owe(Owed(StepCompleted, step))
+        elif self._steps[step].config.parallel:
+            self._urgent.append(StartItems(step, range(event.items), 1))
+        else:
+            fan.following = 1
+            self._urgent.append(StartItems(step, (0,), 1))
+
+    def _item_completed(self, event: ItemCompleted) -> None:
+        step = self._index[event.step]
+        fan = self._fans[step]
+        fan.outputs[event.item] = event.output
+        if event.writes:
+            fan.writes[event.item] = event.writes
+        fan.succeeded += 1
+        self._item_settled(step, fan)
+
+    def _item_settled(self, step: int, fan: _Fan) -> None:
+        fan.left -= 1
+        if fan.verdict is not None:
+            return  # it is being closed
+        if fan.left == 0:
+            if fan.failed and not fan.succeeded:
+                self._owe(self._all_failed(step, fan))
+            else:
+                self._owe(Owed(StepCompleted, step))
+        elif not self._steps[step].config.parallel and not self._stop:
+            self._urgent.append(StartItems(step, (fan.following,), 1))
+            fan.following += 1
+
+    def _all_failed(self, step: int, fan: _Fan) -> Owed:
+        last = next(e for (s, i), e in reversed(self._last.items()) if s == step and i is not None)
+        return Owed(
+            StepFailed,
+            step,
+            f"all {fan.failed} failed elements of its foreach, and none succeeded"
+            if fan.failed < len(fan.outputs)
+            else f"all {fan.failed} elements of its foreach failed",
+            abort=self._aborts(last),
+            error=last.error,
+        )
+
+    def _aborts(self, event: AttemptFailed) -> bool:
+        return event.action is FailureAction.ABORT and self._router is not None
+
+    def _attempt_failed(self, event: AttemptFailed) -> None:
+        step = self._index[event.step]
+        self._last[step, event.item] = event
+        if event.item is not None:
+            self._item_failed(step, event)
+            return
+        self._release(step)
+        action = event.action
+        if action is FailureAction.RETRY:
+            self._state[step] = _WAITING
+            self._retry[step] = (event.attempt + 1, event.retry_context)
+            if event.delay == 0:
+                self.due(step, None)
+        elif action is FailureAction.REPLAN:
+            self._state[step] = _WAITING
+            self._replans[step] = self._replans.get(step, 0) + 1
+            self._urgent.append(Replan(step))
+        elif action is FailureAction.SKIP:
+            self._owe(Owed(StepSkipped, step, event.reason, cause="policy"))
+        else:
+            self._owe(self._failure(step, event))
+
+    def _failure(self, step: int, event: AttemptFailed) -> Owed:
+        return Owed(
+            StepFailed, step, event.message, abort=self._aborts(event), error=event.error
+        )
+
+    def _item_failed(self, step: int, event: AttemptFailed) -> None:
+        fan = self._fans[step]
+        if event.action is FailureAction.RETRY:
+            if event.delay == 0:
+                self.due(step, event.item)
+            return
+        if event.action is not FailureAction.SKIP:
+            partial = self._steps[step].config.foreach_policy is ForeachPolicy.ALLOW_PARTIAL
+            if not partial or event.action is FailureAction.REPLAN or self._stop:
+                if fan.verdict is None:
+                    fan.verdict = event
+                    self._urgent.append(Close(step))
+                fan.left -= 1
+                return
+            fan.failed += 1
+        self._item_settled(step, fan)
+
+    def due(self, step: int, item: int | None) -> None:
+        """Take note that the pause before a retry is over."""
+        if self._stop:
+            return
+        if item is None:
+            if self._state[step] == _WAITING:
+                self._enqueue(step)
+        elif self._fans[step].verdict is None:
+            failed = self._last[step, item]
+            self._urgent.append(
+                StartItems(step, (item,), failed.attempt + 1, failed.retry_context)
+            )
+
+    def drained(self, step: int) -> None:
+        """Take note that no element of a closed foreach is running any more."""
+        if self._state[step] == _SETTLED:
+            return
+        verdict = self._fans[step].verdict
+        if verdict is None or self._stop and verdict.action is FailureAction.RETRY:
+            done = self._fans[step].succeeded
+            total = len(self._fans[step].outputs)
+            reason = f"{self._stop}; {done} of {total} elements were done"
+            self._owe(Owed(StepSkipped, step, reason, cause="stopped"))
+        elif verdict.action is FailureAction.REPLAN:
+            self._release(step)
+            self._state[step] = _WAITING
+            self._replans[step] = self._replans.get(step, 0) + 1
+            self._urgent.append(Replan(step))
+        else:
+            self._owe(self._failure(step, verdict))
+
+    def interrupted(self, step: int) -> None:
+        """Take note that a running step was given up because the run stops."""
+        if self._state[step] != _SETTLED:
+            self._owe(
+                Owed(StepSkipped, step, f"{self._stop or 'stopped'} while it ran", cause="stopped")
+            )
+
+    def _step_failed(self, event: StepFailed) -> None:
+        step = self._index[event.step]
+        self._failed = True
+        self._settle(step, alive=False, kind=StepFailed)
+        if event.abort:
+            self._stop_all(f"step '{event.step}' failed and its policy aborts the run")
+
+    def _step_skipped(self, event: StepSkipped) -> None:
+        step = self._index[event.step]
+        if event.cause == "stopped":
+            self._stopped_any = True
+        self._settle(step, alive=event.cause not in ("upstream", "stopped"), kind=StepSkipped)
+
+    def _budget_exhausted(self, event: BudgetExhausted) -> None:
+        self._failed = True
+        self._stop_all(event.message)
+
+    def _cancel_requested(self, event: CancelRequested) -> None:
+        self._cancelled = True
+        self._stop_all(event.reason)
+
+    def _run_finished(self, event: RunFinished) -> None:
+        del event
+        self.finished = True
+
+    # -- bookkeeping -----------------------------------------------------------------------
+
+    def _enqueue(self, step: int) -> None:
+        self._state[step] = _PENDING
+        if self._steps[step].config.parallel:
+            self._ready.append(step)
+        else:
+            heapq.heappush(self._queue, self._rank[step])
+
+    def _release(self, step: int) -> None:
+        if self._state[step] == _RUNNING:
+            self._running -= 1
+        if self._turn == step:
+            self._turn = None
+
+    def _owe(self, owed: Owed) -> None:
+        self._owed[owed.kind, owed.step] = owed
+
+    def _settle(self, step: int, *, alive: bool, kind: type) -> None:
+        if self._owed:
+            self._owed.pop((kind, step), None)
+        if self._state[step] == _SETTLED:
+            return
+        self._release(step)
+        self._state[step] = _SETTLED
+        self._left -= 1
+        waiting = self._waiting
+        if alive:
+            for dependent in self._dependents[step]:
+                waiting[dependent] -= 1
+                if waiting[dependent] == 0 and not self._stop and self._state[dependent] == _PENDING:
+                    self._enqueue(dependent)
+        else:
+            name = self._steps[step].name
+            for dependent in self._dependents[step]:
+                if self._state[dependent] != _SETTLED and (StepSkipped, dependent) not in self._owed:
+                    self._owe(
+                        Owed(StepSkipped, dependent, f"'{name}' before it did not complete")
+                    )
+
+    def _stop_all(self, reason: str) -> None:
+        """Let nothing new start: what waits is skipped, what runs goes on to its end."""
+        if self._stop:
+            return
+        self._stop = reason
+        self._ready.clear()
+        self._queue.clear()
+        self._urgent.clear()
+        for step, state in enumerate(self._state):
+            if state in (_PENDING, _WAITING) and (StepSkipped, step) not in self._owed:
+                if (StepFailed, step) not in self._owed:
+                    self._owe(Owed(StepSkipped, step, reason, cause="stopped"))
+            elif state == _RUNNING and step in self._fans and self._fans[step].left:
+                self._urgent.append(Close(step))
+
+    # -- failures --------------------------------------------------------------------------
+
+    def decide(
+        self,
+        step: int,
+        attempt: int,
+        item: int | None,
+        failure: Failure,
+        at: float,
+        ms: float,
+    ) -> AttemptFailed:
+        """Say what to do about a failed attempt, as the event that records it."""
+        declared = self._steps[step]
+        decision = self._ask(declared, step, attempt, item, failure, at)
+        return AttemptFailed(
+            declared.name,
+            attempt,
+            item,
+            failure.type,
+            failure.error,
+            failure.message,
+            failure.faults,
+            decision[0],
+            decision[1],
+            decision[2],
+            failure.output,
+            at,
+            ms,
+            decision[3],
+        )
+
+    def _ask(
+        self, declared: Step, step: int, attempt: int, item: int | None, failure: Failure, at: float
+    ) -> tuple[FailureAction, str, float, dict[str, Any] | None]:
+        if self._stop:
+            return FailureAction.ABORT, self._stop, 0.0, None
+        router = self._router or _PLAIN_ROUTER
+        first = self._last.get((step, item))
+        began = self._began.get(step, at) if item is None or first is None else first.at
+        event = FailureEvent(
+            declared.name,
+            failure.type,
+            failure.exception,
+            attempt - self._base.get(step, 0),
+            at,
+            item,
+            max(at - began, 0.0),
+            failure.faults,
+        )
+        decision = router.handle(event, self.policy(step), self._replans.get(step, 0))
+        return decision.action, decision.reason, decision.delay, decision.retry_context
+
+    def policy(self, step: int) -> FailurePolicy:
+        """Return the most specific policy: the step's, its own retries, the workflow's, ours."""
+        known = self._policies.get(step)
+        if known is None:
+            known = self._policies[step] = _resolve(self._steps[step], self._router)
+        return known
+
+    def spliced(self, graph: TaskGraph, step: int) -> None:
+        """Take over a plan in which `step` was replaced; new steps follow the known ones."""
+        known = len(self._steps)
+        self._load(graph)
+        new = len(graph.steps) - known
+        self._state.extend(bytes(new))
+        self._attempts += [0] * new
+        self._left += new
+        self._base[step] = self._attempts[step]
+        self._policies.pop(step, None)
+        self._fans.pop(step, None)
+        self._retry.pop(step, None)
+        self._queue = [self._rank[s] for s in self._queued_steps()]
+        heapq.heapify(self._queue)
+        self._waiting += [0] * new
+        for each in (step, *range(known, len(graph.steps))):
+            self._state[each] = _PENDING
+            self._waiting[each] = sum(
+                self._state[d] != _SETTLED for d in graph.dependencies[each]
+            )
+            if self._waiting[each] == 0:
+                self._enqueue(each)
+
+    def _queued_steps(self) -> list[int]:
+        return [self._by_rank[rank] for rank in self._queue]
+
+    def refuse(self, step: int, error: str, message: str) -> None:
+        """Fail a step for a reason that no further attempt can change."""
+        abort = (
+            self._router is not None
+            and self.policy(step).fallback_action is FailureAction.ABORT
+        )
+        self._owe(Owed(StepFailed, step, message, abort=abort, error=error))
+
+
+_PLAIN_ROUTER = FailureRouter()
+
+_HANDLERS: dict[type, Any] = {
+    RunStarted: Machine._run_started,  # noqa: SLF001 - its own table
+    FannedOut: Machine._fanned_out,  # noqa: SLF001
+    AttemptFailed: Machine._attempt_failed,  # noqa: SLF001
+    StepFailed: Machine._step_failed,  # noqa: SLF001
+    StepSkipped: Machine._step_skipped,  # noqa: SLF001
+    BudgetExhausted: Machine._budget_exhausted,  # noqa: SLF001
+    CancelRequested: Machine._cancel_requested,  # noqa: SLF001
+    RunFinished: Machine._run_finished,  # noqa: SLF001
+}
+
+
+def _resolve(step: Step, router: FailureRouter | None) -> FailurePolicy:
+    if step.failure_policy is not None:
+        return step.failure_policy
+    config = step.config
+    base = FailurePolicy() if router is None else router.resolve_policy(None)
+    own_retries = config.retries or step.options & _RETRY_OPTIONS
+    if router is not None and not own_retries:
+        return base
+    return replace(
+        base,
+        max_retries=config.retries,
+        retry_delay=config.retry_delay,
+        retry_backoff=config.retry_backoff,
+        jitter=config.retry_jitter,
+    )
+
+
+_RETRY_OPTIONS = frozenset(("retries", "retry_delay", "retry_backoff", "retry_jitter"))
