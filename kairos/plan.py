@@ -7,24 +7,24 @@ layers and drawing; it is imported when somebody asks (137 ms that most runs nev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from kairos import plan_faults
 from kairos.exceptions import ConfigError, PlanError, did_you_mean
 from kairos.failure import FailurePolicy
 from kairos.source import declared_here
-from kairos.step import Step, StepConfig, as_step
+from kairos.step import Step, StepConfig, StepContext, as_step
 
 if TYPE_CHECKING:
     import networkx as nx
 
 __all__ = ["TaskGraph"]
 
-_SHOWN_IN_A_CYCLE = 12
 _SUGGESTIONS = 5  # each compares a name with every other: 100,000 of them would take hours
 _NOTES = 20
 
@@ -117,12 +117,16 @@ class TaskGraph:
     def validate(self) -> list[PlanError]:
         """Return every fault of the graph: duplicates, self-dependencies, missing ones, cycles."""
         twins = [self.steps[i] for i in self._duplicates]
-        faults = [_duplicate(step, self.get_step(step.name)) for step in twins]
-        faults += [_selfish(self.steps[i]) for i in self._selfish]
+        faults = [plan_faults.duplicate(step, self.get_step(step.name)) for step in twins]
+        faults += [plan_faults.selfish(self.steps[i]) for i in self._selfish]
         for nth, (i, name) in enumerate(self._missing):
-            faults.append(_missing(self.steps[i], name, self._index if nth < _SUGGESTIONS else ()))
+            faults.append(
+                plan_faults.missing(self.steps[i], name, self._index if nth < _SUGGESTIONS else ())
+            )
         if len(self._sorted) < len(self.steps):
-            faults += [_cycle([self.get_step(n) for n in names]) for names in self._cycles()]
+            faults += [
+                plan_faults.cycle([self.get_step(n) for n in names]) for names in self._cycles()
+            ]
         return faults
 
     def check(self) -> None:
@@ -145,7 +149,9 @@ class TaskGraph:
         found, dag = [], self.dag
         for knot in nx.strongly_connected_components(dag):
             if len(knot) > 1:
-                part = nx.DiGraph((a, b) for a in knot for b in dag.successors(a) if b in knot)
+                part: nx.DiGraph[str] = nx.DiGraph(
+                    (a, b) for a in knot for b in dag.successors(a) if b in knot
+                )
                 start = min(knot, key=self._index.__getitem__)
                 far = nx.single_source_shortest_path_length(part, start)
                 last = min(part.predecessors(start), key=lambda n: (far[n], self._index[n]))
@@ -277,7 +283,7 @@ class TaskGraph:
         added = [new for new in given if new is not replacement]
         for new in added:
             if new.name in self._index:
-                raise _duplicate(new, self.get_step(new.name))
+                raise plan_faults.duplicate(new, self.get_step(new.name))
         steps = (*self.steps[:position], replacement, *self.steps[position + 1 :], *added)
         spliced = TaskGraph(self.name, steps, self.metadata)
         spliced.check()
@@ -364,64 +370,6 @@ def _topological(
     return tuple(order)
 
 
-def _duplicate(step: Step, first: Step) -> PlanError:
-    return PlanError(
-        f"two steps are named '{step.name}'",
-        step_id=step.name,
-        where=step.place,
-        found=f"the first at {first.place}" if first.place else None,
-        fix="rename one of them",
-    )
-
-
-def _selfish(step: Step) -> PlanError:
-    if step.name in step.depends_on:
-        how, fix = "", f"take '{step.name}' out of its depends_on"
-    else:
-        by = "its foreach" if step.config.foreach == step.name else "one of its parameters"
-        how, fix = f" through {by}", "rename the step, or what it reads"
-    return PlanError(
-        f"step '{step.name}' depends on itself{how}", step_id=step.name, where=step.place, fix=fix
-    )
-
-
-def _missing(step: Step, name: str, names: Iterable[str]) -> PlanError:
-    return PlanError(
-        f"step '{step.name}' depends on '{name}', which is no step of this plan",
-        step_id=step.name,
-        where=step.place,
-        expected="the name of a step",
-        found=f"'{name}'",
-        fix=did_you_mean(name, names) or f"add the step '{name}', or take it out of depends_on",
-    )
-
-
-def _cycle(steps: Sequence[Step]) -> PlanError:
-    """Word a cycle: `a → b → a`, and where each of them stands."""
-    shown = [*steps, steps[0]]
-    names, places = ([f(step) for step in shown] for f in (lambda s: s.name, _with_place))
-    return PlanError(
-        f"steps wait for one another: {_path(names)}",
-        step_id=steps[0].name,
-        where=steps[0].place,
-        expected="a plan without a cycle",
-        found=_path(places),
-        fix=f"take '{steps[-1].name}' out of what '{steps[0].name}' depends on, or break the"
-        " cycle elsewhere",
-    )
-
-
-def _with_place(step: Step) -> str:
-    return f"{step.name} ({step.place})" if step.place else step.name
-
-
-def _path(names: Sequence[str]) -> str:
-    if len(names) > _SHOWN_IN_A_CYCLE:
-        left_out = f"… {len(names) - _SHOWN_IN_A_CYCLE} more …"
-        names = [*names[: _SHOWN_IN_A_CYCLE - 2], left_out, *names[-2:]]
-    return " → ".join(names)
-
-
 _CONFIG_FIELDS = frozenset(f.name for f in fields(StepConfig))
 
 
@@ -432,7 +380,7 @@ def _step_to_dict(step: Step, depends_on: list[str]) -> dict[str, Any]:
         "name": step.name,
         "depends_on": depends_on,
         "config": config,
-        "read_keys": None if step.read_keys is None else list(step.read_keys),
+        "read_keys": None if step.read_keys is None else list(dict.fromkeys(step.read_keys)),
         "write_keys": list(step.write_keys),
         "failure_policy": None if step.failure_policy is None else step.failure_policy.to_dict(),
     }
@@ -455,7 +403,7 @@ def _step_from_dict(data: Any) -> Step:
 
 
 def _placeholder(name: str) -> Callable[[Any], Any]:
-    def action(_: Any) -> Any:
+    def action(ctx: StepContext) -> Any:  # noqa: ARG001 - what an action takes
         raise PlanError(
             f"step '{name}' was read from plain data and has no action",
             step_id=name,
