@@ -1,0 +1,297 @@
+"""How a core schema is mended, part by part, and what of it needs no second look.
+
+The walk follows the documented shapes of `pydantic_core.core_schema`; a part that it does not
+know is kept as it is and marked as one whose bytes must be read back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pydantic_core import SchemaError, SchemaValidator
+from pydantic_core import ValidationError as PydanticError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pydantic_core import CoreConfig
+
+__all__ = ["Mender", "Node", "drop_unreadable"]
+
+Node: TypeAlias = "dict[str, Any]"
+"""A core schema, or one of the parts that it is made of."""
+
+# Their JSON reads back as an equal value whatever their constraints.
+_PLAIN = frozenset(
+    {
+        "none", "bool", "int", "float", "str", "decimal", "uuid", "date", "nullable", "list",
+        "tuple", "set", "frozenset", "typed-dict", "model-fields", "dataclass-args",
+        "definitions", "definition-ref", "typed-dict-field", "model-field", "dataclass-field",
+    }
+)  # fmt: skip
+_ONE_INSIDE = (
+    "schema", "items_schema", "keys_schema", "values_schema", "extras_schema", "extras_keys_schema",
+    "python_schema", "json_schema", "lax_schema", "strict_schema", "arguments_schema",
+    "var_args_schema", "var_kwargs_schema",
+)  # fmt: skip
+_MANY_INSIDE = ("steps", "definitions", "items_schema")
+_SCALARS = frozenset({"none", "bool", "int", "float", "str"})
+_BUILT_IN_FACTORIES = frozenset({list, dict, set, frozenset, tuple, str, int, bool, float})
+_TEMPORAL = frozenset({"ser_json_temporal", "ser_json_timedelta", "val_temporal_unit"})
+
+
+class Mender:
+    """One walk over a schema; `exact`, `deep` and `aliased` tell what it met.
+
+    exact: the JSON of every part reads back as an equal value.
+    deep: values may nest without bound.
+    aliased: some field is read under another name than its own.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], json_value: Callable[[Any], Any]) -> None:
+        self.settings = dict(settings)
+        self.exact = True
+        self.deep = False
+        self.aliased = False
+        self._json_value = json_value
+        self._sealing = {
+            name: self.settings[name]
+            for name in (
+                "allow_inf_nan", "ser_json_inf_nan", "revalidate_instances",
+                "hide_input_in_errors",
+            )
+            if name in self.settings
+        }  # fmt: skip
+        self._special: dict[str, Callable[[Node, Node], Node]] = {
+            "any": self._any,
+            "float": self._number,
+            "decimal": self._number,
+            "bytes": self._bytes,
+            "datetime": self._temporal,
+            "time": self._temporal,
+            "timedelta": self._temporal,
+            "date": self._temporal,
+            "dict": self._dict,
+            "literal": self._literal,
+            "enum": self._enum,
+            "default": self._default,
+            "union": self._union,
+            "tagged-union": self._tagged_union,
+            "model": self._model,
+            "dataclass": self._dataclass,
+            "typed-dict": self._typed_dict,
+            "definition-ref": self._reference,
+        }
+
+    def mend(self, schema: Node) -> Node:
+        """Return a mended copy of `schema`."""
+        return self._node(drop_unreadable(schema, self.settings), self.settings)
+
+    def _node(self, node: Node, config: Node) -> Node:
+        kind = node["type"]
+        if "serialization" in node and kind != "any":
+            self.exact = False
+        special = self._special.get(kind)
+        if special is not None:
+            return special(node, config)
+        if kind not in _PLAIN:
+            self.exact = False
+        return self._inside(node, config)
+
+    def _inside(self, node: Node, config: Node) -> Node:
+        """Return a copy of `node` with everything in it mended."""
+        out = dict(node)
+        for key in _ONE_INSIDE:
+            if isinstance(node.get(key), dict):
+                out[key] = self._node(node[key], config)
+        for key in _MANY_INSIDE:
+            if isinstance(node.get(key), list):
+                out[key] = [self._node(part, config) for part in node[key]]
+        fields = node.get("fields")
+        if isinstance(fields, dict):
+            out["fields"] = {name: self._field(part, config) for name, part in fields.items()}
+        elif fields and isinstance(fields[0], dict):  # those of a dataclass are names alone
+            out["fields"] = [self._field(part, config) for part in fields]
+        if node.get("computed_fields"):
+            self.exact = False
+        behaviour = node.get("extra_behavior") or config.get("extra_fields_behavior")
+        if fields is not None and behaviour == "allow" and "extras_schema" not in node:
+            out["extras_schema"] = self._any({"type": "any"}, config)
+        return out
+
+    def _field(self, field: Node, config: Node) -> Node:
+        self.aliased = self.aliased or "validation_alias" in field
+        if field.get("serialization_exclude") or "serialization_exclude_if" in field:
+            self.exact = False
+        if field.get("init_only") or not field.get("init", True):
+            self.exact = False
+        return self._inside(field, config)
+
+    def _any(self, node: Node, config: Node) -> Node:  # noqa: ARG002 - one shape for the table
+        """Let `Any` mean any JSON value: one that says something else is an error."""
+        if "serialization" in node:
+            self.exact = False
+            return node
+        self.deep = True
+        kept = {key: node[key] for key in ("ref", "metadata") if key in node}
+        return kept | {
+            "type": "json-or-python",
+            "json_schema": {"type": "any"},
+            "python_schema": {
+                "type": "function-plain",
+                "function": {"type": "no-info", "function": self._json_value},
+            },
+            "serialization": {"type": "any"},
+        }
+
+    def _number(self, node: Node, config: Node) -> Node:  # noqa: ARG002 - as above
+        return {**node, "allow_inf_nan": False}
+
+    def _bytes(self, node: Node, config: Node) -> Node:
+        written = config.get("ser_json_bytes", "utf8")
+        if written != config.get("val_json_bytes", "utf8"):
+            self.exact = False
+        return node
+
+    def _temporal(self, node: Node, config: Node) -> Node:
+        # a zone of the caller's own may have an offset that ISO 8601 cannot say
+        if node["type"] in {"datetime", "time"} or any(name in config for name in _TEMPORAL):
+            self.exact = False
+        return node
+
+    def _dict(self, node: Node, config: Node) -> Node:
+        keys = node.get("keys_schema", {"type": "any"})
+        if keys["type"] == "any" and "serialization" not in keys:
+            # a JSON key is a string, whatever it was before
+            node = {**node, "keys_schema": {"type": "str", "strict": True}}
+        elif keys["type"] not in {"str", "int"}:
+            self.exact = False
+        return self._inside(node, config)
+
+    def _literal(self, node: Node, config: Node) -> Node:  # noqa: ARG002 - as above
+        kinds = {type(value) for value in node["expected"]}
+        if len(kinds) > 1 or not kinds <= {str, int, bool}:
+            self.exact = False
+        return node
+
+    def _enum(self, node: Node, config: Node) -> Node:  # noqa: ARG002 - as above
+        kinds = {type(member.value) for member in node["members"]}
+        if len(kinds) > 1 or not kinds <= {str, int} or node.get("missing"):
+            self.exact = False
+        return node
+
+    def _default(self, node: Node, config: Node) -> Node:
+        out = self._inside(node, config)
+        if node.get("on_error", "raise") != "raise" or not self._satisfied(out):
+            self.exact = False
+        return out
+
+    def _satisfied(self, node: Node) -> bool:
+        """Say whether a default is itself a value of its field: pydantic does not look."""
+        if "default" in node:
+            value = node["default"]
+        elif node.get("default_factory") in _BUILT_IN_FACTORIES:
+            value = node["default_factory"]()
+        else:
+            return False
+        if value is None and node["schema"]["type"] in {"nullable", "none"}:
+            return True
+        if value in ([], {}) and "min_length" not in node["schema"]:
+            return bool(type(value).__name__ == node["schema"]["type"])
+        try:
+            settings: CoreConfig = self.settings  # type: ignore[assignment]
+            inner = SchemaValidator(node["schema"], settings, _use_prebuilt=False)
+            checked = inner.validate_python(value)
+        except (SchemaError, PydanticError):  # one that refers to a definition cannot be built
+            return False
+        return type(checked) is type(value) and bool(checked == value)
+
+    def _union(self, node: Node, config: Node) -> Node:
+        choices = [choice if isinstance(choice, tuple) else (choice,) for choice in node["choices"]]
+        if not {choice[0]["type"] for choice in choices} <= _SCALARS:
+            # two choices may share a JSON form: a date and a str, or two models
+            self.exact = False
+        mended = [(self._node(first, config), *label) for first, *label in choices]
+        return {**node, "choices": [one if len(one) > 1 else one[0] for one in mended]}
+
+    def _tagged_union(self, node: Node, config: Node) -> Node:
+        if not isinstance(node["discriminator"], str):
+            self.exact = False
+        mended = {tag: self._node(choice, config) for tag, choice in node["choices"].items()}
+        return {**node, "choices": mended}
+
+    def _model(self, node: Node, config: Node) -> Node:  # noqa: ARG002 - a model has its own
+        own = {**(node.get("config") or {}), **self._sealing}
+        if node.get("custom_init") or node.get("post_init"):
+            self.exact = False
+        return {**self._inside(node, own), "config": own}
+
+    def _dataclass(self, node: Node, config: Node) -> Node:
+        own = {**(node.get("config") or config), **self._sealing}
+        if node.get("post_init"):
+            self.exact = False
+        return {**self._inside(node, own), "config": own}
+
+    def _typed_dict(self, node: Node, config: Node) -> Node:
+        own = {**(node.get("config") or config), **self._sealing}
+        return {**self._inside(node, own), "config": own}
+
+    def _reference(self, node: Node, config: Node) -> Node:  # noqa: ARG002 - as above
+        self.deep = True
+        return node
+
+
+def drop_unreadable(schema: Node, config: Mapping[str, Any]) -> Node:
+    """Return a copy of `schema` that writes only what it also reads.
+
+    A computed field of a model that forbids or keeps extra keys is not written.  A field is
+    also read under the name it is written under.
+    """
+    own = schema.get("config") or config
+    behaviour = schema.get("extra_behavior") or own.get("extra_fields_behavior")
+    out = dict(schema)
+    if schema.get("computed_fields") and behaviour in {"forbid", "allow"}:
+        out["computed_fields"] = []
+    for key, part in schema.items():
+        if key in {"metadata", "config", "serialization", "default", "computed_fields"}:
+            continue
+        if key in {"fields", "choices"} and isinstance(part, dict):
+            out[key] = {name: _readable(name, inner, own) for name, inner in part.items()}
+        elif isinstance(part, dict) and "type" in part:
+            out[key] = drop_unreadable(part, own)
+        elif isinstance(part, list) and key in _LISTS:
+            out[key] = [_listed(inner, own) for inner in part]
+    return out
+
+
+_LISTS = frozenset({"steps", "definitions", "items_schema", "fields", "choices"})
+
+
+def _listed(part: Any, config: Mapping[str, Any]) -> Any:
+    if isinstance(part, tuple):
+        return (drop_unreadable(part[0], config), *part[1:])
+    if isinstance(part, dict):
+        return _readable(part.get("name", ""), part, config)
+    return part
+
+
+def _readable(name: str, node: Node, config: Mapping[str, Any]) -> Node:
+    out = drop_unreadable(node, config)
+    if not node.get("type", "").endswith("-field"):
+        return out
+    if config.get("validate_by_alias") is False:
+        out.pop("serialization_alias", None)
+        return out
+    written = node.get("serialization_alias", name)
+    alias = node.get("validation_alias")
+    if alias is None:
+        reads: list[list[str | int]] = [[name]]
+    elif isinstance(alias, str):
+        reads = [[alias]]
+    else:
+        reads = [list(way) for way in alias] if isinstance(alias[0], list) else [list(alias)]
+    if config.get("validate_by_name"):
+        reads.append([name])
+    if [written] not in reads:
+        out["validation_alias"] = [*reads, [written]]
+    return out
