@@ -33,6 +33,7 @@ __all__ = [
     "Recipe",
     "Work",
     "failure_of",
+    "gate",
     "perform",
     "perform_async",
 ]
@@ -218,6 +219,23 @@ def perform(work: Work) -> Outcome:
                 value = recipe.action(context)
             outcome = _finish(work, value)
     except BaseException as error:  # noqa: BLE001 - a step may do anything at all
+        outcome = Outcome(work, failure=failure_of(error))
+    return _close(outcome, context, begun)
+
+
+def gate(work: Work) -> Outcome | None:
+    """Ask `when` and check the input contract of a foreach, once, before it fans out.
+
+    Returns None where it may go on, otherwise the skip or the failure.
+    """
+    work.started = begun = work.monotonic()
+    context: StepContext | None = None
+    try:
+        context = work.context()
+        if _may_start(work, context):
+            return None
+        outcome = Outcome(work, skipped="when")
+    except BaseException as error:  # noqa: BLE001 - a predicate may do anything at all
         outcome = Outcome(work, failure=failure_of(error))
     return _close(outcome, context, begun)
 

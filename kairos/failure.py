@@ -28,6 +28,7 @@ __all__ = [
     "FailurePolicy",
     "FailureRouter",
     "RecoveryDecision",
+    "ReplanRequest",
 ]
 
 
@@ -58,6 +59,24 @@ class RecoveryDecision:
     retry_context: dict[str, Any] | None = None
     rollback_to: str | None = None
     delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplanRequest:
+    """What a workflow's replanner is told: which step failed, how, and what there is by now.
+
+    `error` and `message` are sanitised; `plan` maps each step to the steps it waits for;
+    `completed` names the keys that hold values; `replans` counts the replans of this step,
+    this one included.
+    """
+
+    step_id: str
+    error: str
+    message: str
+    faults: tuple[Any, ...]
+    plan: Mapping[str, tuple[str, ...]]
+    completed: tuple[str, ...]
+    replans: int
 
 
 CustomHandler: TypeAlias = Callable[[FailureEvent], FailureAction | str]
@@ -147,8 +166,6 @@ class FailurePolicy:
 _UNWRITABLE = {"custom_handler", "retry_on", "give_up_on", "stop", "wait"}
 _PLAIN_FIELDS = tuple(f.name for f in fields(FailurePolicy) if f.name not in _UNWRITABLE)
 
-KAIROS_DEFAULTS = FailurePolicy()
-
 
 def _plain(value: Any) -> Any:
     return value.value if isinstance(value, FailureAction) else value
@@ -188,6 +205,10 @@ def _check_exceptions(name: str, given: Any) -> None:
                 where=declared_here(),
                 found=getattr(kind, "__name__", type(kind).__name__),
             )
+
+
+KAIROS_DEFAULTS = FailurePolicy()
+"""What rules where nothing else was said: two retries, then ABORT."""
 
 
 class FailureRouter:

@@ -196,6 +196,14 @@ class Machine:
             writes.update(fan.writes[item])
         return output, writes or None
 
+    def last_failure(self, step: int) -> AttemptFailed | None:
+        """Return the last failure of a step or of one of its elements."""
+        return next((e for (s, _), e in reversed(self._last.items()) if s == step), None)
+
+    def replans(self, step: int) -> int:
+        """Return how often a step was replanned."""
+        return self._replans.get(step, 0)
+
     def attempts(self, step: int) -> int:
         """Return how many attempts at a step have begun."""
         return self._attempts[step]
@@ -271,15 +279,15 @@ class Machine:
             fan.following += 1
 
     def _all_failed(self, step: int, fan: _Fan) -> Owed:
-        last = next(e for (s, i), e in reversed(self._last.items()) if s == step and i is not None)
+        last = self.last_failure(step)
         return Owed(
             StepFailed,
             step,
             f"all {fan.failed} failed elements of its foreach, and none succeeded"
             if fan.failed < len(fan.outputs)
             else f"all {fan.failed} elements of its foreach failed",
-            abort=self._aborts(last),
-            error=last.error,
+            abort=last is not None and self._aborts(last),
+            error="" if last is None else last.error,
         )
 
     def _aborts(self, event: AttemptFailed) -> bool:
@@ -308,6 +316,9 @@ class Machine:
             self._owe(self._failure(step, event))
 
     def _failure(self, step: int, event: AttemptFailed) -> Owed:
+        if self._cancelled:  # it was told to stop: that is no failure of the step
+            reason = f"{self._stop}; its last attempt ended in {event.error}"
+            return Owed(StepSkipped, step, reason, cause="stopped")
         return Owed(
             StepFailed, step, event.message, abort=self._aborts(event), error=event.error
         )
@@ -447,6 +458,10 @@ class Machine:
             elif state == _RUNNING and step in self._fans and self._fans[step].left:
                 self._urgent.append(Close(step))
 
+    def forget_completion(self, step: int) -> None:
+        """Drop the completion that is owed: the output could not be stored."""
+        self._owed.pop((StepCompleted, step), None)
+
     # -- failures --------------------------------------------------------------------------
 
     def decide(
@@ -509,6 +524,7 @@ class Machine:
     def spliced(self, graph: TaskGraph, step: int) -> None:
         """Take over a plan in which `step` was replaced; new steps follow the known ones."""
         known = len(self._steps)
+        queued = [self._by_rank[rank] for rank in self._queue]
         self._load(graph)
         new = len(graph.steps) - known
         self._state.extend(bytes(new))
@@ -518,7 +534,7 @@ class Machine:
         self._policies.pop(step, None)
         self._fans.pop(step, None)
         self._retry.pop(step, None)
-        self._queue = [self._rank[s] for s in self._queued_steps()]
+        self._queue = [self._rank[each] for each in queued]
         heapq.heapify(self._queue)
         self._waiting += [0] * new
         for each in (step, *range(known, len(graph.steps))):
@@ -528,9 +544,6 @@ class Machine:
             )
             if self._waiting[each] == 0:
                 self._enqueue(each)
-
-    def _queued_steps(self) -> list[int]:
-        return [self._by_rank[rank] for rank in self._queue]
 
     def refuse(self, step: int, error: str, message: str) -> None:
         """Fail a step for a reason that no further attempt can change."""

@@ -121,10 +121,6 @@ class StepConfig:
             raise _bad_option("isolation", "'none' or 'process'", self.isolation)
 
 
-_OPTIONS = tuple(f.name for f in fields(StepConfig))
-_DEFAULT_CONFIG = StepConfig()
-
-
 def _check_count(name: str, value: Any, *, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise _bad_option(name, f"a whole number from {least} up", value)
@@ -143,30 +139,40 @@ def _bad_option(name: str, expected: str, value: Any) -> ConfigError:
     )
 
 
+_OPTIONS = tuple(f.name for f in fields(StepConfig))
+_DEFAULT_CONFIG = StepConfig()
+
+
 class Fence:
     """Stands between one attempt and the run: says whether the attempt is still wanted.
 
-    `deadline` is on the driver's monotonic clock.  `on_give_up` is called when the attempt is
-    given up, for work that can be stopped from outside (a process, a task).
+    `deadline` is on the driver's monotonic clock.  `on_cancel` is called when the attempt is told
+    to stop and `on_give_up` when it is waited for no longer, for work that can be reached from
+    outside (a process, a task).
     """
 
-    __slots__ = ("cancelled", "deadline", "given_up", "on_give_up")
+    __slots__ = ("cancelled", "deadline", "given_up", "on_cancel", "on_give_up")
 
     def __init__(self) -> None:
         self.cancelled = False
         self.given_up = False
         self.deadline: float | None = None
+        self.on_cancel: Callable[[], None] | None = None
         self.on_give_up: Callable[[], None] | None = None
 
     def cancel(self) -> None:
         """Tell the attempt that it should stop."""
         self.cancelled = True
+        tell = self.on_cancel  # the attempt's own thread may take it away at any moment
+        if tell is not None:
+            tell()
 
     def give_up(self) -> None:
         """Stop waiting for the attempt: whatever it still brings will be dropped."""
         self.cancelled = self.given_up = True
-        if self.on_give_up is not None:
-            self.on_give_up()
+        stop = self.on_give_up
+        if stop is not None:
+            stop()
 
 
 class StepContext:

@@ -1,0 +1,399 @@
+"""The façade: declare a workflow, have it checked, run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kairos.budget import Budget
+from kairos.contract import Contract, ContractBroken, compile_contract
+from kairos.driver import RunControl, drive
+from kairos.encoding import decode, encode
+from kairos.engine import Replanner, RunOptions
+from kairos.exceptions import ConfigError, ValidationError, did_you_mean
+from kairos.executor import ExecutorHooks, encoded_inputs, observers_of
+from kairos.failure import FailurePolicy, FailureRouter
+from kairos.hooks import HookObserver
+from kairos.plan import TaskGraph
+from kairos.ports import Clock, Journal, Observer, SystemClock
+from kairos.results import WorkflowResult
+from kairos.run import Run
+from kairos.security import Redactor
+from kairos.source import Place, declared_here
+from kairos.state import StateStore
+from kairos.step import Step
+
+if TYPE_CHECKING:
+    from kairos.schema import SchemaRegistry
+    from kairos.verify import Finding
+
+__all__ = ["Workflow"]
+
+_KEYWORDS = (
+    "failure_policy",
+    "hooks",
+    "max_llm_calls",
+    "sensitive_keys",
+    "strict",
+    "metadata",
+    "max_concurrency",
+    "inputs",
+    "budget",
+    "replanner",
+)
+
+
+class Workflow:
+    """A named set of contracted steps, resolved into a graph when it is made.
+
+    `steps` are `Step`s and functions declared with `@step`.  `failure_policy` rules where a step
+    has none of its own.  `hooks` are ExecutorHooks and observers (a RunLogger).  `inputs` declares
+    what a run is given: a contract (a model, a Schema), which is then checked before anything
+    starts, or the bare names.  `budget` limits a run (`max_llm_calls` is its published part);
+    `max_concurrency` caps what runs at a time (default and ceiling: 32).  `sensitive_keys` adds
+    patterns to what is masked.  `strict` requires every step to say what it reads.  `replanner`
+    answers the action REPLAN with new steps.  `clock` is for tests.
+
+    Raises ConfigError for an empty name or list, a wrong or unknown option, and PlanError for a
+    fault of the graph.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        steps: Sequence[Step | Callable[..., Any]],
+        *,
+        failure_policy: FailurePolicy | None = None,
+        hooks: Sequence[ExecutorHooks | Observer] | None = None,
+        max_llm_calls: int | None = None,
+        sensitive_keys: Sequence[str] | None = None,
+        strict: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        max_concurrency: int | None = None,
+        inputs: Any = None,
+        budget: Budget | None = None,
+        replanner: Replanner | None = None,
+        clock: Clock | None = None,
+        **unknown: Any,
+    ) -> None:
+        self.place = place = declared_here()
+        _refuse_unknown(unknown, place)
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigError("a workflow needs a name", where=place, found=_kind(name))
+        if isinstance(steps, (str, bytes)) or not isinstance(steps, Iterable):
+            raise ConfigError(
+                f"the steps of workflow '{name}' are no list", where=place, found=_kind(steps)
+            )
+        steps = list(steps)
+        if not steps:
+            raise ConfigError(f"workflow '{name}' has no steps", where=place)
+        self._name = name
+        self._policy = _expect(failure_policy, FailurePolicy, "failure_policy", place)
+        self._max_concurrency = _whole(max_concurrency, "max_concurrency", 1, place)
+        self._budget = _budget(
+            _expect(budget, Budget, "budget", place),
+            _whole(max_llm_calls, "max_llm_calls", 0, place),
+            place,
+        )
+        self._replanner = replanner
+        if replanner is not None and not callable(replanner):
+            raise ConfigError("replanner is not callable", where=place, found=_kind(replanner))
+        self._sensitive = _patterns(sensitive_keys, place)
+        self._redactor = Redactor(extra=self._sensitive)
+        self._strict = strict
+        self._clock = clock
+        self.metadata: dict[str, Any] = dict(metadata or {})
+        self._hooks: list[ExecutorHooks | Observer] = list(hooks or ())
+        self._graph = TaskGraph(name, steps, self.metadata)
+        self._graph.check()
+        observers_of(self._hooks, self._graph)
+        self._inputs, self._input_names = _declared_inputs(inputs, place)
+        self._check_scopes()
+        self._registry: SchemaRegistry | None = None
+
+    def _check_scopes(self) -> None:
+        """Refuse what can be refused now: unscoped steps when strict, unreachable actions."""
+        for step in self._graph.steps:
+            if self._strict and step.read_keys is None:
+                raise ConfigError(
+                    f"step '{step.name}' does not say what it reads, and the workflow is strict",
+                    where=step.place,
+                    fix="declare read_keys=[...], or write the step as a typed function",
+                )
+            if step.config.isolation == "process":
+                from kairos.backends.processes import address_of  # noqa: PLC0415 - few need it
+
+                address_of(step.action, step)
+
+    # -- what it is ------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The workflow's name."""
+        return self._name
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps in the order they were declared; a copy."""
+        return list(self._graph.steps)
+
+    @property
+    def graph(self) -> TaskGraph:
+        """The resolved plan."""
+        return self._graph
+
+    @property
+    def failure_policy(self) -> FailurePolicy | None:
+        """The policy of steps that have none of their own."""
+        return self._policy
+
+    @property
+    def max_concurrency(self) -> int | None:
+        """How much may run at a time; None for the default."""
+        return self._max_concurrency
+
+    @property
+    def budget(self) -> Budget:
+        """What one run may spend."""
+        return self._budget
+
+    @property
+    def declared_inputs(self) -> frozenset[str] | None:
+        """The names of the inputs a run is given; None where they were not declared."""
+        return self._input_names
+
+    @property
+    def registry(self) -> SchemaRegistry:
+        """The contracts of all steps."""
+        if self._registry is None:
+            from kairos.schema import SchemaRegistry  # noqa: PLC0415 - a run does not need it
+
+            self._registry = SchemaRegistry()
+            for step in self._graph.steps:
+                if step.input_contract is not None or step.output_contract is not None:
+                    self._registry.register(
+                        step.name, step.input_contract, step.output_contract
+                    )
+        return self._registry
+
+    def add_hook(self, hook: ExecutorHooks | Observer) -> None:
+        """Add a hook for the runs that follow."""
+        observers_of([hook], self._graph)
+        self._hooks.append(hook)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the workflow as plain data: everything but its callables."""
+        return {
+            "name": self._name,
+            "strict": self._strict,
+            "max_concurrency": self._max_concurrency,
+            "max_llm_calls": self._budget.llm_calls,
+            "failure_policy": None if self._policy is None else self._policy.to_dict(),
+            "metadata": dict(self.metadata),
+            "steps": self._graph.to_dict()["steps"],
+        }
+
+    def validate(self) -> list[Finding]:
+        """Return what can be said against the workflow without running it, worst first."""
+        from kairos.verify import verify_plan  # noqa: PLC0415 - a run does not need it
+
+        return verify_plan(self._graph, inputs=self._input_names, strict=self._strict)
+
+    # -- running it ------------------------------------------------------------------------
+
+    def run(self, initial_inputs: Mapping[str, Any] | None = None) -> WorkflowResult:
+        """Run the workflow on this thread, with a fresh state, and return how it ended.
+
+        Whatever the steps do is told by the result.  Raises only for inputs that are wrong
+        (ConfigError, StateError, ValidationError), before anything starts, and RunInterrupted,
+        which carries the result, for Ctrl-C.
+        """
+        return self._drive(initial_inputs, None)
+
+    async def run_async(
+        self, initial_inputs: Mapping[str, Any] | None = None
+    ) -> WorkflowResult:
+        """Run the workflow on the running event loop; otherwise as `run`.
+
+        Async actions run on the loop and others on threads.  Cancelling the task cancels the run.
+        """
+        from kairos.async_driver import drive_async  # noqa: PLC0415 - asyncio costs 30 ms
+
+        inputs = self._checked_inputs(initial_inputs)
+        options, observers = self._prepare(inputs)
+        result = await drive_async(self._graph, StateStore(), inputs, options)
+        _complete(observers, result)
+        return result
+
+    def start(self, initial_inputs: Mapping[str, Any] | None = None) -> Run:
+        """Start the workflow on a thread of its own and return the handle of the run.
+
+        Raises for wrong inputs as `run` does, before anything starts.
+        """
+        inputs = self._checked_inputs(initial_inputs)
+        return Run(lambda control: self._drive_checked(inputs, control))
+
+    def _drive(
+        self, initial_inputs: Mapping[str, Any] | None, control: RunControl | None
+    ) -> WorkflowResult:
+        return self._drive_checked(self._checked_inputs(initial_inputs), control)
+
+    def _drive_checked(
+        self, inputs: dict[str, bytes], control: RunControl | None
+    ) -> WorkflowResult:
+        options, observers = self._prepare(inputs)
+        result = drive(self._graph, StateStore(), inputs, options, control)
+        _complete(observers, result)
+        return result
+
+    def _prepare(self, inputs: Mapping[str, bytes]) -> tuple[RunOptions, list[Observer]]:
+        observers = observers_of(self._hooks, self._graph)
+        options = RunOptions(
+            workflow=self._name,
+            router=FailureRouter(self._policy),
+            budget=self._budget,
+            max_concurrency=self._max_concurrency,
+            observers=observers,
+            replanner=self._replanner,
+            redactor=self._redactor,
+            clock=self._clock or SystemClock(),
+            warnings=[
+                f"input '{name}' has the name of a step, whose output will take its place"
+                for name in inputs
+                if name in self._graph.index
+            ],
+        )
+        return options, observers
+
+    def _checked_inputs(self, given: Mapping[str, Any] | None) -> dict[str, bytes]:
+        """Hold a run's inputs to what the workflow declares and its typed steps need."""
+        inputs = encoded_inputs(given)
+        if self._inputs is not None:
+            inputs = _held_to(self._inputs, inputs, self._name, self.place)
+        elif self._input_names is not None:
+            for name in inputs:
+                if name not in self._input_names:
+                    raise ConfigError(
+                        f"workflow '{self._name}' takes no input '{name}'",
+                        where=self.place,
+                        expected=", ".join(sorted(self._input_names)) or "no inputs",
+                        fix=did_you_mean(name, self._input_names),
+                    )
+        for name, required in self._graph.expected_inputs.items():
+            if required and name not in inputs:
+                raise ConfigError(
+                    f"workflow '{self._name}' needs an input '{name}'",
+                    where=self.place,
+                    found="the inputs " + ", ".join(inputs) if inputs else "no inputs",
+                    fix=did_you_mean(name, (*inputs, *self._graph.index))
+                    or f"pass it: run({{'{name}': ...}})",
+                )
+        return inputs
+
+    def __repr__(self) -> str:
+        return f"Workflow({self._name!r}, {len(self._graph.steps)} steps)"
+
+
+def _kind(value: object) -> str:
+    return "an empty string" if isinstance(value, str) else type(value).__name__
+
+
+def _refuse_unknown(unknown: Mapping[str, Any], place: Place | None) -> None:
+    for name in unknown:
+        raise ConfigError(
+            f"Workflow takes no keyword '{name}'",
+            where=place,
+            expected="one of " + ", ".join(_KEYWORDS),
+            fix=did_you_mean(name, _KEYWORDS),
+        )
+
+
+def _expect(value: Any, kind: type[Any], name: str, place: Place | None) -> Any:
+    if value is None or isinstance(value, kind):
+        return value
+    raise ConfigError(
+        f"{name} is no {kind.__name__}", where=place, found=type(value).__name__
+    )
+
+
+def _whole(value: int | None, name: str, least: int, place: Place | None) -> int | None:
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if value is None or good:
+        return value
+    raise ConfigError(
+        f"{name} is not what it takes",
+        where=place,
+        expected=f"a whole number from {least} up",
+        found=str(value) if isinstance(value, (int, float)) else type(value).__name__,
+    )
+
+
+def _budget(budget: Budget | None, calls: int | None, place: Place | None) -> Budget:
+    if budget is None:
+        return Budget() if calls is None else Budget(llm_calls=calls)
+    if calls is not None and calls != budget.llm_calls:
+        raise ConfigError(
+            "max_llm_calls and budget both limit the calls to models",
+            where=place,
+            fix="put it into the budget: Budget(llm_calls=...)",
+        )
+    return budget
+
+
+def _patterns(patterns: Sequence[str] | None, place: Place | None) -> tuple[str, ...]:
+    given = () if patterns is None else patterns
+    if isinstance(given, str) or not all(isinstance(each, str) for each in given):
+        raise ConfigError(
+            "sensitive_keys is a list of patterns such as '*_token'",
+            where=place,
+            found=type(given).__name__,
+        )
+    return tuple(given)
+
+
+def _declared_inputs(
+    declared: Any, place: Place | None
+) -> tuple[Contract | None, frozenset[str] | None]:
+    """Take `inputs=` apart: a contract for all of them, or their bare names."""
+    if declared is None:
+        return None, None
+    if isinstance(declared, (list, tuple, set, frozenset)):
+        if not all(isinstance(each, str) and each for each in declared):
+            raise ConfigError("inputs= lists something that is no name", where=place)
+        return None, frozenset(declared)
+    contract = compile_contract(declared, where=place, label="inputs= of the workflow")
+    shape = contract.json_schema("validation")
+    while "$ref" in shape:
+        shape = shape["$defs"][shape["$ref"].rpartition("/")[2]]
+    if shape.get("type") != "object":
+        raise ConfigError(
+            "inputs= is a contract of something other than named inputs",
+            where=place,
+            expected="a model, a TypedDict or a Schema with one field for each input",
+            found=contract.name,
+        )
+    return contract, frozenset(shape.get("properties", ()))
+
+
+def _held_to(
+    contract: Contract, inputs: Mapping[str, bytes], workflow: str, place: Place | None
+) -> dict[str, bytes]:
+    """Check the inputs against their contract, and fill in its defaults."""
+    body = b",".join(encode(name, key=name) + b":" + raw for name, raw in inputs.items())
+    try:
+        checked = contract.check_output(contract.check_json(b"{" + body + b"}"))
+    except ContractBroken as broken:
+        told = "; ".join(f"{e.field}: needs {e.expected}, found {e.actual}" for e in broken.errors)
+        raise ValidationError(
+            f"the inputs of workflow '{workflow}' break their contract: {told}",
+            field=broken.field,
+            where=place,
+            expected=contract.name,
+        ) from None
+    return {name: encode(value, key=name) for name, value in decode(checked).items()}
+
+
+def _complete(observers: Iterable[Observer], result: WorkflowResult) -> None:
+    for observer in observers:
+        if isinstance(observer, HookObserver):
+            observer.complete(result)
