@@ -42,8 +42,6 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("AIza", r"AIza[A-Za-z0-9_-]{30,}+"),
     ("ya29.", r"ya29\.[A-Za-z0-9_-]{16,}+"),
     ("GOCSPX-", r"GOCSPX-[A-Za-z0-9_-]{16,}+"),
-    ("AKIA", r"AKIA(?<![A-Za-z0-9]AKIA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    ("ASIA", r"ASIA(?<![A-Za-z0-9]ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
     ("xox", r"xox[abeoprs]-(?:\d-)?[A-Za-z0-9-]{8,}+"),
     ("xapp-", r"xapp-\d-[A-Za-z0-9-]{8,}+"),
     ("hooks.slack.com/", r"(?<=hooks\.slack\.com/)[^\s\"'<>`]++"),
@@ -52,7 +50,6 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("k_test_", r"[rs]k_test_[A-Za-z0-9]{8,}+"),
     ("whsec_", r"whsec_[A-Za-z0-9+/=]{16,}+"),
     ("SG.", r"SG\.(?<![A-Za-z0-9]SG\.)[A-Za-z0-9_-]{16,}+\.[A-Za-z0-9_-]{16,}+"),
-    ("SK", r"SK(?<![A-Za-z0-9]SK)[0-9a-fA-F]{32}(?![A-Za-z0-9])"),
     ("npm_", r"npm_[A-Za-z0-9]{20,}+"),
     ("pypi-", r"pypi-[A-Za-z0-9_-]{32,}+"),
     ("hf_", r"hf_(?<![A-Za-z0-9]hf_)[A-Za-z0-9]{20,}+"),
@@ -64,6 +61,10 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("dop_v1_", r"dop_v1_[0-9a-f]{32,}+"),
     (":AA", r"(?<!\d)\d{8,10}:AA[A-Za-z0-9_-]{30,}+"),
     ("eyJ", r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){0,4}+"),
+    # Of a fixed length, so they need a boundary behind them: last, since a mask is one.
+    ("AKIA", r"AKIA(?<![A-Za-z0-9]AKIA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    ("ASIA", r"ASIA(?<![A-Za-z0-9]ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    ("SK", r"SK(?<![A-Za-z0-9]SK)[0-9a-fA-F]{32}(?![A-Za-z0-9])"),
 )
 
 _ISSUED = ("ant-", "proj-", "svcacct-", "admin-", "or-v1-")
@@ -82,7 +83,7 @@ _LABEL = r"""(?x)
     (?: (?P<quote> \\*+ ["'`]? \]? ) [ \t]*+ (?P<sep> := | => | ==?+ | :(?!:) ) (?P<space>[ \t]*+)
       | (?(flag) [ \t]++ (?!-) | (?!) ) )
 """
-_QUOTED = r"""[bBfFrRuU]{0,2}(\\*+)("{3}|'{3}|["'`])"""
+_QUOTED = r"""\s*+[bBfFrRuU]{0,2}(\\*+)("{3}|'{3}|["'`])"""
 _BODY = {quote: rf"(?s)(?:[^{quote}\\]++|\\.)*+" for quote in "\"'`"}
 # A comma or a semicolon ends a value only where the next pair, or a blank, follows.
 _PLAIN = r"""(?xi) (?: (?:bearer|basic|token|digest|negotiate|apikey) [ \t]++ (?=[^\s"'`,;&]) )?+
@@ -93,6 +94,11 @@ _SAYS_NOTHING = frozenset({"none", "null", "nil", "true", "false", "undefined"})
 
 _FILE_NAME = (
     r"\.(?:cfg|c|go|h|html|ini|java|js|json|lock|log|md|pyi?|rs|sh|sql|toml|ts|txt|ya?ml)\Z"
+)
+_PATH_LIMIT = 200
+# Names that modules bear too, as in an entry point.
+_MODULES = frozenset(
+    {"auth", "cookies", "credentials", "jwt", "oauth", "secrets", "token", "tokens"}
 )
 _HEADERS = ("cookie", "authorization")  # their values hold blanks and commas
 _SIGNATURES = ("sig", "signature")
@@ -182,9 +188,10 @@ def _names_a_secret(found: re.Match[str], is_sensitive: Callable[[str], bool]) -
     name = found["name"][-_NAME_LIMIT:]
     before = text[max(0, start - 1) : start]
     if found["sep"] == ":" and not found["quote"]:
-        # `src/auth.py:12: error`, `/run/secrets/token: denied`, `package.auth:login`
-        dotted = "." in name and not found["space"]
-        if before == "/" or dotted or _compiled(_FILE_NAME).search(name):
+        # `src/auth.py:12: error`, `package.auth:login`, `/run/secrets/token: denied`
+        module = not found["space"] and "." in name and name.rpartition(".")[2] in _MODULES
+        path = before == "/" and _is_path(text[max(0, start - _PATH_LIMIT) : start])
+        if module or path or _compiled(_FILE_NAME).search(name):
             return False
     if is_sensitive(name):
         return True
@@ -194,6 +201,10 @@ def _names_a_secret(found: re.Match[str], is_sensitive: Callable[[str], bool]) -
         first = re.search(r"[A-Za-z]{1,20}\Z", text[max(0, start - 21) : start - 1])
         return first is not None and is_sensitive(f"{first[0]}_{name}")
     return False
+
+
+def _is_path(head: str) -> bool:
+    return head.rsplit(maxsplit=1)[-1].lstrip("\"'(=[").startswith(("/", "~", "."))
 
 
 def _value_span(found: re.Match[str]) -> tuple[int, int]:

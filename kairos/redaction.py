@@ -237,20 +237,13 @@ class Redactor:
         walks: list[tuple[Any, Generator[Any, Any, Any]]] = []
         node, result = data, None
         while True:
-            walk = None
             if id(node) in finished:
                 result = finished[id(node)][1]
             else:
-                try:
-                    walk = self._walk(node)
-                    if walk is None:
-                        result = self._leaf(node)
-                except Exception:  # noqa: BLE001 - whatever a foreign object does, it is masked
-                    result = MASK
-            if walk is not None:
-                finished[id(node)] = (node, CYCLE)
-                walks.append((node, walk))
-                result = None
+                walk, result = self._begin(node)
+                if walk is not None:
+                    finished[id(node)] = (node, CYCLE)
+                    walks.append((node, walk))
             while walks:
                 parent, walk = walks[-1]
                 try:
@@ -258,12 +251,19 @@ class Redactor:
                     break
                 except StopIteration as stop:
                     result = stop.value
-                except Exception:  # noqa: BLE001 - as above
+                except Exception:  # noqa: BLE001 - whatever a foreign object does, it is masked
                     result = MASK
                 finished[id(parent)] = (parent, result)
                 walks.pop()
             else:
                 return result
+
+    def _begin(self, node: Any) -> tuple[Generator[Any, Any, Any] | None, Any]:
+        try:
+            walk = self._walk(node)
+            return walk, None if walk is not None else self._leaf(node)
+        except Exception:  # noqa: BLE001 - as in `redact`
+            return None, MASK
 
     def _walk(self, node: Any) -> Generator[Any, Any, Any] | None:
         """Return a walk over a container, which yields its children and is sent their copies."""

@@ -340,6 +340,9 @@ def test_the_value_of_a_pair_with_a_sensitive_name_is_masked(
         ("ssh://git:pw@host/x", "ssh://[REDACTED]@host/x"),
         ("https://h/x?X-Amz-Signature=abc&n=1", "https://h/x?X-Amz-Signature=[REDACTED]&n=1"),
         ("AccountKey=abc==;Suffix=core", "AccountKey=[REDACTED];Suffix=core"),
+        ("Username/Password: bob7", "Username/Password: [REDACTED]"),
+        ("db.main.password:hunter2", "db.main.password:[REDACTED]"),
+        ('"password":\n  "hunter2"', '"password":\n  "[REDACTED]"'),
         ("password=[REDACTED]more", "password=[REDACTED]"),
     ],
 )
@@ -362,7 +365,7 @@ def test_what_is_masked_ends_where_the_value_ends(text: str, shown: str) -> None
         "v1.2.3-rc.4+build.5",
         "/usr/lib/python3.11/site-packages/secrets/token.py",
         "tests/test_auth.py:12: error: incompatible types",
-        "/run/secrets/token: permission denied",
+        "/run/secrets/token: permission denied, ('./secrets/auth: no')",
         "kairos.auth:login and std::token::next",
         "C:\\Users\\x\\file.txt",
         "jane.doe+tag@example.com",
