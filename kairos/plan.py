@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kairos import plan_faults
 from kairos.exceptions import ConfigError, PlanError, did_you_mean
 from kairos.failure import FailurePolicy
+from kairos.plan_faults import GraphError
 from kairos.source import declared_here
 from kairos.step import Step, StepConfig, StepContext, as_step
 
@@ -34,8 +35,8 @@ class TaskGraph:
 
     `steps` are Steps, or functions (see `kairos.step.step`).  A step depends on what it declares
     in `depends_on`, on every step that a typed parameter names, and on the step that its foreach
-    runs over.  Names that typed parameters and foreach read and no step bears are
-    `expected_inputs`, each with whether the step needs it.
+    runs over.  Names that typed parameters and foreach read, and that no step bears or writes, are
+    `expected_inputs`, each with whether a step needs it.
 
     `steps`, `dependencies` and `dependents` are in declaration order, `index` gives a name's
     position.  A graph with faults can be built and looked at: `validate()` lists them, `check()`
@@ -95,6 +96,10 @@ class TaskGraph:
                 self._selfish.append(i)
                 positions = tuple(p for p in positions if p != i)
             resolved.append(positions)
+        if self._expected:
+            for step in self.steps:
+                for key in step.write_keys:
+                    self._expected.pop(key, None)
         return tuple(resolved)
 
     def _names(self, step: Step) -> list[str]:
@@ -130,12 +135,14 @@ class TaskGraph:
         return faults
 
     def check(self) -> None:
-        """Raise the first fault as a PlanError, with the others in its notes."""
+        """Raise the first fault as a PlanError, with the others in `others` and in its notes."""
         if len(self._sorted) == len(self.steps) and not (
             self._duplicates or self._missing or self._selfish
         ):
             return
         first, *others = self.validate()
+        if isinstance(first, GraphError):
+            first.others = tuple(others)
         for other in others[:_NOTES]:
             first.add_note(str(other))
         if len(others) > _NOTES:

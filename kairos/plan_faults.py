@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CycleError",
     "DuplicateStepError",
+    "GraphError",
     "MissingDependencyError",
     "SelfDependencyError",
     "cycle",
@@ -25,19 +26,25 @@ __all__ = [
 _SHOWN_IN_A_CYCLE = 12
 
 
-class DuplicateStepError(PlanError):
+class GraphError(PlanError):
+    """A fault of a graph; `others` are the faults that came to light with it."""
+
+    others: tuple[PlanError, ...] = ()
+
+
+class DuplicateStepError(GraphError):
     """Two steps bear one name."""
 
 
-class SelfDependencyError(PlanError):
+class SelfDependencyError(GraphError):
     """A step waits for its own output."""
 
 
-class MissingDependencyError(PlanError):
+class MissingDependencyError(GraphError):
     """A step depends on a name that no step bears."""
 
 
-class CycleError(PlanError):
+class CycleError(GraphError):
     """Steps wait for one another."""
 
 
@@ -72,7 +79,8 @@ def missing(step: Step, name: str, names: Iterable[str]) -> PlanError:
         where=step.place,
         expected="the name of a step",
         found=f"'{name}'",
-        fix=did_you_mean(name, names) or f"add the step '{name}', or take it out of depends_on",
+        fix=did_you_mean(name, names)
+        or f"add the step '{name}', or take it out: an input needs no depends_on",
     )
 
 

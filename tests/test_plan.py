@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kairos.exceptions import ConfigError, PlanError
 from kairos.failure import FailurePolicy
 from kairos.plan import TaskGraph
+from kairos.plan_faults import GraphError
 from kairos.step import Step, StepConfig, StepContext, step
 
 if TYPE_CHECKING:
@@ -94,6 +95,14 @@ def test_what_no_step_bears_is_an_expected_input_needed_or_not() -> None:
     graph = plan(first, second, Step("each", act, foreach="urls"))
 
     assert graph.expected_inputs == {"query": True, "limit": True, "urls": True}
+
+
+def test_a_key_that_a_step_writes_is_no_expected_input() -> None:
+    @step(write_keys=["total", "parts"])
+    def total() -> int:
+        return 1
+
+    assert plan(total, Step("each", act, foreach="parts")).expected_inputs == {}
 
 
 def test_a_default_makes_an_expected_input_optional() -> None:
@@ -238,6 +247,8 @@ def test_check_raises_the_first_fault_and_notes_the_others() -> None:
     with pytest.raises(PlanError, match="two steps are named 'a'") as raised:
         graph.check()
 
+    assert isinstance(raised.value, GraphError)
+    assert [other.step_id for other in raised.value.others] == ["b", "b"]
     notes = "\n".join(raised.value.__notes__)
     assert "'x'" in notes
     assert "'b' depends on itself" in notes
