@@ -31,6 +31,7 @@ __all__ = [
     "Failure",
     "Outcome",
     "Recipe",
+    "Surroundings",
     "Work",
     "failure_of",
     "gate",
@@ -79,8 +80,7 @@ class Outcome:
 class Recipe:
     """A step, and all that an attempt at it needs to know beforehand.
 
-    `check` says whether contracts are checked at all, `isolate` performs a work of a step with
-    `isolation="process"`.
+    The same for every run.  `check` says whether contracts are checked at all.
     """
 
     __slots__ = (
@@ -88,7 +88,7 @@ class Recipe:
         "check",
         "guarded",
         "input",
-        "isolate",
+        "isolated",
         "item_contract",
         "name",
         "output",
@@ -100,13 +100,7 @@ class Recipe:
         "write_keys",
     )
 
-    def __init__(
-        self,
-        step: Step,
-        *,
-        check: bool = True,
-        isolate: Callable[[Work], Outcome] | None = None,
-    ) -> None:
+    def __init__(self, step: Step, *, check: bool = True) -> None:
         contracts = step.contracts
         self.step = step
         self.name = step.name
@@ -124,30 +118,39 @@ class Recipe:
         self.guarded = self.when is not None or self.input is not None
         self.read_keys = None if step.read_keys is None else frozenset(step.read_keys)
         self.write_keys = frozenset(step.write_keys)
-        self.isolate = isolate if step.config.isolation == "process" else None
+        self.isolated = step.config.isolation == "process"
+
+
+class Surroundings(NamedTuple):
+    """What all attempts of a run share: ids, the account, the clock, and who listens.
+
+    `tell`, where someone listens, hears of each contract check; `isolate` performs a work in a
+    worker process.
+    """
+
+    run_id: str
+    ledger: Ledger | None
+    monotonic: Callable[[], float]
+    tell: Tell | None = None
+    isolate: Callable[[Work], Outcome] | None = None
 
 
 class Work:
     """One attempt: which, what it may read, and the fence it stands behind.
 
-    `inputs` and `visible` are what `ctx.inputs` and `ctx.state` show, as JSON; `tell`, where
-    someone listens, hears of each contract check.
+    `inputs` and `visible` are what `ctx.inputs` and `ctx.state` show, as JSON.
     """
 
     __slots__ = (
         "attempt",
         "fence",
-        "first_started",
         "inputs",
         "item",
         "item_index",
-        "ledger",
-        "monotonic",
         "recipe",
         "retry_context",
-        "run_id",
         "started",
-        "tell",
+        "surroundings",
         "visible",
     )
 
@@ -157,60 +160,53 @@ class Work:
         attempt: int,
         inputs: Mapping[str, bytes],
         visible: Mapping[str, bytes],
-        monotonic: Callable[[], float],
-        *,
-        run_id: str = "",
-        ledger: Ledger | None = None,
+        surroundings: Surroundings,
         item_index: int | None = None,
         item: bytes | None = None,
         retry_context: dict[str, Any] | None = None,
-        tell: Tell | None = None,
     ) -> None:
         self.recipe = recipe
         self.attempt = attempt
         self.inputs = inputs
         self.visible = visible
-        self.monotonic = monotonic
-        self.run_id = run_id
-        self.ledger = ledger
+        self.surroundings = surroundings
         self.item_index = item_index
         self.item = item
         self.retry_context = retry_context
-        self.tell = tell
         self.fence = Fence()
         self.started = 0.0
 
     def context(self) -> StepContext:
         """Build what the action is handed: from what it may read, and from nothing else."""
-        recipe = self.recipe
+        recipe, around = self.recipe, self.surroundings
+        reads = recipe.read_keys
         refusals: list[Refusal] = []
         return StepContext(
-            ScopedStateProxy(
-                self.visible, recipe.read_keys, recipe.write_keys, refusals=refusals
-            ),
-            Inputs(self.inputs, recipe.read_keys, refusals),
+            ScopedStateProxy(self.visible, reads, recipe.write_keys, refusals),
+            Inputs(self.inputs, reads, refusals),
             None if self.item is None or recipe.item_contract is not None else decode(self.item),
             self.retry_context,
             recipe.name,
             self.attempt,
-            self.run_id,
+            around.run_id,
             self.item_index,
             self.fence,
-            self.ledger,
+            around.ledger,
         )
 
 
 def perform(work: Work) -> Outcome:
     """Make one attempt.  Never raises; whatever the action does becomes the outcome."""
     recipe = work.recipe
-    work.started = begun = work.monotonic()
+    monotonic = work.surroundings.monotonic
+    work.started = begun = monotonic()
     context: StepContext | None = None
     try:
         context = work.context()
         if recipe.guarded and not _may_start(work, context):
             outcome = Outcome(work, skipped="when")
-        elif recipe.isolate is not None:
-            return _timed(_recheck(recipe.isolate(work)), begun)
+        elif recipe.isolated and work.surroundings.isolate is not None:
+            return _timed(_recheck(work.surroundings.isolate(work)), begun)
         else:
             if recipe.signature.typed:
                 args, kwargs = _arguments(work, context)
@@ -220,7 +216,10 @@ def perform(work: Work) -> Outcome:
             outcome = _finish(work, value)
     except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome = Outcome(work, failure=failure_of(error))
-    return _close(outcome, context, begun)
+    if context is not None:
+        _take_along(outcome, context)
+    outcome.ms = (monotonic() - begun) * 1000.0
+    return outcome
 
 
 def gate(work: Work) -> Outcome | None:
@@ -228,7 +227,7 @@ def gate(work: Work) -> Outcome | None:
 
     Returns None where it may go on, otherwise the skip or the failure.
     """
-    work.started = begun = work.monotonic()
+    work.started = begun = work.surroundings.monotonic()
     context: StepContext | None = None
     try:
         context = work.context()
@@ -246,7 +245,7 @@ async def perform_async(work: Work) -> Outcome:
     Being cancelled is an outcome too: the driver asked for it, or the action did it to itself.
     """
     recipe = work.recipe
-    work.started = begun = work.monotonic()
+    work.started = begun = work.surroundings.monotonic()
     context: StepContext | None = None
     try:
         context = work.context()
@@ -264,16 +263,21 @@ async def perform_async(work: Work) -> Outcome:
 
 def _close(outcome: Outcome, context: StepContext | None, begun: float) -> Outcome:
     if context is not None:
-        state = context.state
-        if isinstance(state, ScopedStateProxy):  # not so where the action replaced it
-            outcome.writes = state.writes or None
-            outcome.refusals = state.refusals
-        outcome.spent = context.spent
+        _take_along(outcome, context)
     return _timed(outcome, begun)
 
 
+def _take_along(outcome: Outcome, context: StepContext) -> None:
+    """Collect what the action left in its context beside its output."""
+    state = context.state
+    if type(state) is ScopedStateProxy:  # not so where the action replaced it
+        outcome.writes = state.writes or None
+        outcome.refusals = state.refusals
+    outcome.spent = context.spent
+
+
 def _timed(outcome: Outcome, begun: float) -> Outcome:
-    outcome.ms = (outcome.work.monotonic() - begun) * 1000.0
+    outcome.ms = (outcome.work.surroundings.monotonic() - begun) * 1000.0
     return outcome
 
 
@@ -304,7 +308,7 @@ def _checked(
     contract = work.recipe.input if phase == "input" else work.recipe.output
     if contract is None:
         raise ConfigError("there is no contract to check")
-    tell = work.tell
+    tell = work.surroundings.tell
     if tell is None:
         return check(contract)
     tell(work, phase, None)
@@ -361,7 +365,7 @@ def _finish(work: Work, value: Any) -> Outcome:
         _refuse_unfinished(recipe, value)
     if recipe.output is None:
         output = encode(value, key=recipe.name)
-    elif work.tell is None:
+    elif work.surroundings.tell is None:
         output = recipe.output.check_output(value)
     else:
         output = _checked(work, "output", lambda contract: contract.check_output(value))
@@ -394,7 +398,7 @@ def _refuse_unfinished(recipe: Recipe, value: Any) -> None:
 def _ask_validators(work: Work, output: bytes) -> None:
     limit = work.recipe.step.config.validation_timeout
     if limit is not None:
-        work.fence.deadline = work.monotonic() + limit
+        work.fence.deadline = work.surroundings.monotonic() + limit
     for validator in work.recipe.validators:
         result = validator.validate(decode(output), work.recipe.step.output_contract)
         if not result.valid:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import heapq
 import itertools
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -18,7 +19,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from pydantic_core import to_json
 
-from kairos.attempt import Failure, Outcome, Recipe, Work, failure_of, gate, perform, perform_async
+from kairos.attempt import (
+    Failure,
+    Outcome,
+    Recipe,
+    Surroundings,
+    Work,
+    failure_of,
+    gate,
+    perform,
+    perform_async,
+)
 from kairos.backends.threads import Threads
 from kairos.budget import Budget, Ledger
 from kairos.encoding import decode
@@ -106,7 +117,8 @@ Mail: TypeAlias = Outcome | Event | LoopEnded | Replanned | Cancel | Wake
 class RunOptions:
     """What a run is made with besides its plan, its state and its inputs.
 
-    `grace` is how many seconds a running step is waited for after it was told to stop.
+    `grace` is how many seconds a running step is waited for after it was told to stop; `recipes`
+    are kept from one run of a plan to the next.
     """
 
     workflow: str = ""
@@ -122,6 +134,7 @@ class RunOptions:
     run_id: str | None = None
     grace: float = 5.0
     warnings: Sequence[str] = ()
+    recipes: list[Recipe | None] | None = None
 
 
 @dataclass(slots=True)
@@ -171,7 +184,9 @@ class Engine:
         self._visible = state.values
         self._held = state.values
         self._processes: ProcessWorkers | None = None
-        self._recipes: list[Recipe | None] = [None] * len(graph.steps)
+        self._processes_lock = threading.Lock()
+        known = options.recipes
+        self._recipes = [None] * len(graph.steps) if known is None else known
         self._needs = graph.dependencies
         self._fans: dict[int, _Fan] = {}
         self._running: dict[int, tuple[Work, int]] = {}
@@ -190,6 +205,13 @@ class Engine:
         self._observe = [_bound(o, self.run_id) for o in options.observers]
         self._mute: set[int] = set()
         self._append = self.journal.append
+        self._surroundings = Surroundings(
+            self.run_id,
+            self.ledger,
+            self.clock.monotonic,
+            self._tell_check if self._observe else None,
+            self._isolate,
+        )
 
     # -- the record ------------------------------------------------------------------------
 
@@ -209,9 +231,13 @@ class Engine:
 
     def record(self, event: Event) -> None:
         """Write down what happened, and whatever follows from it."""
-        self._write(event)
-        while (owed := self.machine.owed) is not None:
-            self._write(self._pay(owed))
+        machine = self.machine
+        self._append(event)
+        machine.apply(event)
+        if self._observe:
+            self.tell(event)
+        if machine.in_debt:
+            self._pay_all()
 
     def _write(self, event: Event) -> None:
         self._append(event)
@@ -282,21 +308,18 @@ class Engine:
                 self._replan(command.step)
 
     def _recipe(self, step: int) -> Recipe:
-        recipe = self._recipes[step]
-        if recipe is None:
-            declared = self.graph.steps[step]
-            isolate = None
-            if declared.config.isolation == "process":
-                if self._processes is None:
-                    from kairos.backends.processes import (  # noqa: PLC0415 - few need it
-                        ProcessWorkers,
-                    )
-
-                    self._processes = ProcessWorkers()
-                isolate = self._processes.perform
-            recipe = Recipe(declared, check=self.options.check, isolate=isolate)
-            self._recipes[step] = recipe
+        recipe = Recipe(self.graph.steps[step], check=self.options.check)
+        self._recipes[step] = recipe
         return recipe
+
+    def _isolate(self, work: Work) -> Outcome:
+        """Perform a work in a worker process (on a worker's thread)."""
+        with self._processes_lock:
+            if self._processes is None:
+                from kairos.backends.processes import ProcessWorkers  # noqa: PLC0415 - few need it
+
+                self._processes = ProcessWorkers()
+        return self._processes.perform(work)
 
     def _scope(self, step: int, recipe: Recipe) -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
         """Return what a step's `inputs` and `state` may show: its keys, or everything."""
@@ -317,15 +340,7 @@ class Engine:
         recipe = self._recipes[step] or self._recipe(step)
         inputs, visible = self._scope(step, recipe)
         work = Work(
-            recipe,
-            command.attempt,
-            inputs,
-            visible,
-            self.clock.monotonic,
-            run_id=self.run_id,
-            ledger=self.ledger,
-            retry_context=command.context,
-            tell=self._tell_check if self._observe else None,
+            recipe, command.attempt, inputs, visible, self._surroundings, None, None, command.context
         )
         self.record(StepStarted(recipe.name, command.attempt, self.clock.time()))
         if recipe.step.config.foreach is not None:
@@ -342,7 +357,7 @@ class Engine:
             and not self._timers
             and recipe.step.config.timeout is None
             and not recipe.signature.is_async
-            and recipe.isolate is None
+            and not recipe.isolated
             and self._ends == _TO_THE_END
         )
 
@@ -359,7 +374,7 @@ class Engine:
         """Have an attempt made beside the driver."""
         self._in_flight += 1
         self._running_soon(work)
-        if work.recipe.signature.is_async and work.recipe.isolate is None:
+        if work.recipe.signature.is_async and not work.recipe.isolated:
             self._hand_over(work, self._spawn(self._perform_async(work, step)))
         else:
             self._threads.submit(partial(self._perform_there, work, step))
@@ -466,7 +481,7 @@ class Engine:
             fan.loops += 1
             self._in_flight += 1
             self._note_timeout(fan.recipe)
-            if fan.recipe.signature.is_async and fan.recipe.isolate is None:
+            if fan.recipe.signature.is_async and not fan.recipe.isolated:
                 self._spawn(self._pull_async(fan, step))
             else:
                 self._threads.submit(partial(self._pull, fan, step))
@@ -485,13 +500,10 @@ class Engine:
             attempt,
             fan.inputs,
             fan.visible,
-            self.clock.monotonic,
-            run_id=self.run_id,
-            ledger=self.ledger,
-            item_index=item,
-            item=to_json(fan.elements[item]),  # parsed from JSON, so it is JSON
-            retry_context=context,
-            tell=self._tell_check if self._observe else None,
+            self._surroundings,
+            item,
+            to_json(fan.elements[item]),  # parsed from JSON, so it is JSON
+            context,
         )
 
     def _pull(self, fan: _Fan, step: int) -> None:
@@ -618,11 +630,14 @@ class Engine:
             self._exhausted()
 
     def _commit(self, name: str, outcome: Outcome) -> Failure | None:
-        values = {name: outcome.output or b"null"}
-        if outcome.writes:
-            values = {**outcome.writes, **values}
+        output = outcome.output or b"null"
         try:
-            warnings = self.state.commit(values)
+            if outcome.writes:
+                warnings = self.state.commit({**outcome.writes, name: output})
+            elif (warning := self.state.put(name, output)) is not None:
+                warnings = [warning]
+            else:
+                return None
         except StateError as error:
             return failure_of(error)
         for warning in warnings:
@@ -721,7 +736,7 @@ class Engine:
         if self._running.pop(id(work), None) is None:
             return
         work.fence.give_up()
-        if not work.recipe.signature.is_async and work.recipe.isolate is None:
+        if not work.recipe.signature.is_async and not work.recipe.isolated:
             self._threads.replace_one()
         outcome = Outcome(work, failure=failure_of(error))
         outcome.ms = (self.clock.monotonic() - work.started) * 1000.0
@@ -813,7 +828,8 @@ class Engine:
     def _splice(self, graph: TaskGraph, step: int, names: Iterable[str]) -> None:
         self.graph = graph
         self._needs = graph.dependencies
-        self._recipes += [None] * (len(graph.steps) - len(self._recipes))
+        new = len(graph.steps) - len(self._recipes)
+        self._recipes = [*self._recipes, *([None] * new)]  # a copy: other runs share the list
         self._recipes[step] = None
         self._fans.pop(step, None)
         plan = {name: graph.outline[name] for name in names}

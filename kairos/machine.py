@@ -165,6 +165,11 @@ class Machine:
         return bool(self._ready or self._urgent)
 
     @property
+    def in_debt(self) -> bool:
+        """Whether an event is owed."""
+        return bool(self._owed) or (self._left == 0 and not self.finished)
+
+    @property
     def owed(self) -> Owed | None:
         """The next event that follows from the past; gone once it is applied."""
         for each in self._owed.values():

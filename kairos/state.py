@@ -118,6 +118,17 @@ class StateStore:
                 self.delete(key)
                 self._objects[key] = value
 
+    def put(self, key: str, raw: bytes) -> str | None:
+        """Store one value that is JSON already; return a warning where it is large."""
+        held = self._values
+        total = self._total + len(raw) - len(held.get(key, b""))
+        if total > self._max_total_size or len(raw) > self._max_value_size or self._objects:
+            return next(iter(self.commit({key: raw})), None)
+        with self._lock:
+            self._total += len(raw) - len(held.get(key, b""))
+            held[key] = raw
+        return None
+
     def commit(self, encoded: Mapping[str, bytes]) -> list[str]:
         """Store values that are JSON already, all or none; return a warning for each large one."""
         with self._lock:
@@ -240,8 +251,8 @@ class ScopedStateProxy:
         visible: Mapping[str, bytes],
         read_keys: Collection[str] | None,
         write_keys: Collection[str] | None,
-        *,
         refusals: list[Refusal] | None = None,
+        *,
         commit: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self._visible = visible

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kairos.attempt import Recipe
 from kairos.budget import Budget
 from kairos.contract import Contract, ContractBroken, compile_contract
 from kairos.driver import RunControl, drive
@@ -110,6 +111,7 @@ class Workflow:
         self._inputs, self._input_names = _declared_inputs(inputs, place)
         self._check_scopes()
         self._registry: SchemaRegistry | None = None
+        self._recipes: list[Recipe | None] = [None] * len(steps)
 
     def _check_scopes(self) -> None:
         """Refuse what can be refused now: unscoped steps when strict, unreachable actions."""
@@ -257,6 +259,7 @@ class Workflow:
             replanner=self._replanner,
             redactor=self._redactor,
             clock=self._clock or SystemClock(),
+            recipes=self._recipes,
             warnings=[
                 f"input '{name}' has the name of a step, whose output will take its place"
                 for name in inputs
