@@ -23,7 +23,14 @@ from pydantic_core import ValidationError as PydanticError
 from kairos.annotations import doubt, is_schema, parts, shown
 from kairos.encoding import encode, json_value
 from kairos.exceptions import ConfigError, StateError, ValidationError
-from kairos.field_errors import ROOT, FieldValidationError, field_errors, one_error, path_of
+from kairos.field_errors import (
+    ROOT,
+    FieldValidationError,
+    ValidationResult,
+    field_errors,
+    one_error,
+    path_of,
+)
 from kairos.hardening import Hardened, UnreadableError, UnwritableError
 from kairos.mending import drop_unreadable
 
@@ -137,6 +144,14 @@ class Contract:
             raise
         except Exception as error:  # noqa: BLE001 - validators are other people's code
             raise ContractBroken(self._errors(error, _parsed(raw)), self.name) from None
+
+    def validate(self, value: object) -> ValidationResult:
+        """Return every error of `value` under this contract; never raises for what it holds."""
+        try:
+            self.check_output(value)
+        except ContractBroken as broken:
+            return ValidationResult(valid=False, errors=list(broken.errors))
+        return ValidationResult(valid=True)
 
     def json_schema(self, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
         """Return this contract as JSON Schema 2020-12: what it accepts, or what it writes."""

@@ -77,17 +77,19 @@ def field_errors(error: PydanticError, value: object) -> tuple[FieldValidationEr
     The members of a union report one by one; those that speak of the same place become one
     error: `expected int or str`.
     """
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for detail in error.errors(include_url=False):
         path = path_of(_inside(value, detail))
-        expected = _expected(detail["type"], detail.get("ctx") or {})
         actual = _ACTUAL.get(detail["type"]) or type(detail["input"]).__name__
-        wanted = found.setdefault((path, actual), [])
-        if expected not in wanted:
-            wanted.append(expected)
-    return tuple(
-        one_error(path, " or ".join(wanted), actual) for (path, actual), wanted in found.items()
-    )
+        expected = _expected(detail["type"], detail.get("ctx") or {})
+        found.setdefault((path, actual), {}).setdefault(expected, detail["loc"])
+    errors: list[FieldValidationError] = []
+    for (path, actual), wanted in found.items():
+        # several rules of one field report under one location, and each must hold
+        either = len(set(wanted.values())) == len(wanted)
+        words = [" or ".join(wanted)] if either else list(wanted)
+        errors += [one_error(path, expected, actual) for expected in words]
+    return tuple(errors)
 
 
 def path_of(loc: tuple[int | str, ...]) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import CoreConfig
 
-__all__ = ["Mender", "Node", "drop_unreadable"]
+__all__ = ["Mender", "Node", "drop_unreadable", "strict"]
 
 Node: TypeAlias = "dict[str, Any]"
 """A core schema, or one of the parts that it is made of."""
@@ -35,6 +35,13 @@ _ONE_INSIDE = (
     "var_args_schema", "var_kwargs_schema",
 )  # fmt: skip
 _MANY_INSIDE = ("steps", "definitions", "items_schema")
+_STRICTABLE = frozenset(
+    {
+        "bool", "int", "float", "decimal", "fraction", "complex", "str", "bytes", "date", "time",
+        "datetime", "timedelta", "enum", "uuid", "url", "multi-host-url", "list", "deque",
+        "tuple", "set", "frozenset", "dict", "union", "tagged-union", "lax-or-strict",
+    }
+)  # fmt: skip
 _SCALARS = frozenset({"none", "bool", "int", "float", "str"})
 _BUILT_IN_FACTORIES = frozenset({list, dict, set, frozenset, tuple, str, int, bool, float})
 _TEMPORAL = frozenset({"ser_json_temporal", "ser_json_timedelta", "val_temporal_unit"})
@@ -239,6 +246,29 @@ class Mender:
     def _reference(self, node: Node, config: Node) -> Node:  # noqa: ARG002 - as above
         self.deep = True
         return node
+
+
+def strict(node: Node) -> Node:
+    """Return a copy of `node` that converts nothing, down to the models, which rule themselves."""
+    if node["type"] in {"model", "dataclass", "typed-dict"}:
+        return node
+    out = dict(node)
+    if node["type"] in _STRICTABLE:
+        out.setdefault("strict", True)
+    if node["type"] == "float":
+        out["allow_inf_nan"] = False
+    for key in _ONE_INSIDE:
+        if isinstance(node.get(key), dict):
+            out[key] = strict(node[key])
+    for key in (*_MANY_INSIDE, "choices"):
+        if isinstance(node.get(key), list):
+            out[key] = [
+                (strict(part[0]), *part[1:]) if isinstance(part, tuple) else strict(part)
+                for part in node[key]
+            ]
+    if isinstance(node.get("choices"), dict):
+        out["choices"] = {tag: strict(choice) for tag, choice in node["choices"].items()}
+    return out
 
 
 def drop_unreadable(schema: Node, config: Mapping[str, Any]) -> Node:
