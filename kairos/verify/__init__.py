@@ -1,0 +1,62 @@
+"""What can be said against a plan without running a step of it.
+
+`verify_plan` puts a plan through every pass of `PASSES` and returns what they find; `render` puts
+findings into text.  docs/findings.md has a section for each code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kairos.enums import Severity
+from kairos.verify.actions import ACTION_PASSES
+from kairos.verify.findings import CODES, Finding, finding_of, findings_of
+from kairos.verify.flow import FLOW_PASSES
+from kairos.verify.report import render
+from kairos.verify.scene import Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from kairos.failure import FailurePolicy
+    from kairos.plan import TaskGraph
+
+__all__ = [
+    "CODES",
+    "PASSES",
+    "Finding",
+    "Scene",
+    "finding_of",
+    "findings_of",
+    "render",
+    "verify_plan",
+]
+
+PASSES: tuple[Callable[[Scene], Iterable[Finding]], ...] = (*ACTION_PASSES, *FLOW_PASSES)
+
+
+def verify_plan(
+    graph: TaskGraph,
+    *,
+    inputs: Collection[str] | None = None,
+    strict: bool = False,
+    failure_policy: FailurePolicy | None = None,
+) -> list[Finding]:
+    """Return every finding against a plan, errors first, each kind in declaration order.
+
+    `inputs` are the names of the inputs a run is given; None when they are not declared: a name
+    that no step bears is then taken to be one.  `strict` makes a step that does not say what it
+    reads an error.  `failure_policy` is the workflow's, for steps that have none of their own.
+    Runs nothing, and never raises for what it finds.
+    """
+    known = None if inputs is None else frozenset(inputs)
+    scene = Scene(graph, known, strict=strict, failure_policy=failure_policy)
+    findings = [finding_of(fault) for fault in graph.validate()]
+    for each in PASSES:
+        findings += each(scene)
+    return sorted(findings, key=lambda f: _rank(f, graph))
+
+
+def _rank(finding: Finding, graph: TaskGraph) -> tuple[bool, int, str]:
+    position = graph.index.get(finding.step or "", -1)
+    return (finding.severity is not Severity.ERROR, position, finding.code)

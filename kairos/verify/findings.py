@@ -1,0 +1,139 @@
+"""A finding: what is wrong, where, both sides, and how to mend it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kairos.enums import Severity
+from kairos.exceptions import ConfigError, KairosError, PolicyError, SecurityError
+from kairos.plan_faults import (
+    CycleError,
+    DuplicateStepError,
+    GraphError,
+    MissingDependencyError,
+    SelfDependencyError,
+)
+from kairos.source import Place
+
+if TYPE_CHECKING:
+    from kairos.step import Step
+
+__all__ = ["CODES", "Code", "Finding", "finding_of", "findings_of", "found_in"]
+
+
+class Code(NamedTuple):
+    """What a code stands for, and how much it weighs unless its finding says otherwise."""
+
+    severity: Severity
+    title: str
+
+
+_ERROR, _WARNING = Severity.ERROR, Severity.WARNING
+
+# A code means one thing for ever: a check that goes takes its code with it.
+CODES: dict[str, Code] = {
+    # the graph, and what is refused before there is one
+    "KRS001": Code(_ERROR, "two steps of one name"),
+    "KRS002": Code(_ERROR, "a step that depends on itself"),
+    "KRS003": Code(_ERROR, "a dependency that is no step"),
+    "KRS004": Code(_ERROR, "steps that wait for one another"),
+    "KRS010": Code(_ERROR, "a declaration that is refused"),
+    "KRS011": Code(_ERROR, "a failure policy that contradicts itself"),
+    "KRS012": Code(_ERROR, "something refused for safety's sake"),
+    "KRS019": Code(_ERROR, "another error"),
+    # KRS1xx: contracts against contracts
+    # the flow of keys, and actions that cannot work
+    "KRS201": Code(_ERROR, "a key that nothing produces"),
+    "KRS202": Code(_WARNING, "an input that looks like a slip of the pen"),
+    "KRS203": Code(_ERROR, "a key that is not produced upstream"),
+    "KRS204": Code(_WARNING, "a step that does not say what it reads"),
+    "KRS205": Code(_ERROR, "steps that may write one key in any order"),
+    "KRS206": Code(_WARNING, "a step named like an input"),
+    "KRS207": Code(_ERROR, "a foreach over what is no list"),
+    "KRS208": Code(_WARNING, "a key that may be left out"),
+    "KRS209": Code(_ERROR, "a generator as an action"),
+    "KRS210": Code(_ERROR, "an isolated action that cannot be imported"),
+    "KRS211": Code(_ERROR, "a when= that cannot be asked"),
+    "KRS212": Code(_ERROR, "a validator that is none"),
+    "KRS213": Code(_ERROR, "a contract that cannot be built"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found: `code` is stable, `step` the step at fault where there is one."""
+
+    code: str
+    severity: Severity
+    step: str | None
+    message: str
+    where: Place | None = None
+    expected: str | None = None
+    found: str | None = None
+    fix: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data; `line` and `column` count from 1."""
+        where = self.where
+        return {
+            "code": self.code,
+            "severity": self.severity.value,
+            "step": self.step,
+            "message": self.message,
+            "file": where.file if where else None,
+            "line": where.line if where else None,
+            "column": where.column if where else None,
+            "expected": self.expected,
+            "found": self.found,
+            "fix": self.fix,
+        }
+
+
+def found_in(
+    step: Step,
+    code: str,
+    message: str,
+    *,
+    severity: Severity | None = None,
+    expected: str | None = None,
+    found: str | None = None,
+    fix: str | None = None,
+) -> Finding:
+    """Return a finding against a step, of its code's own weight unless another is given."""
+    weight = severity or CODES[code].severity
+    return Finding(code, weight, step.name, message, step.place, expected, found, fix)
+
+
+# From the particular to the general: the first class that fits decides.
+_CODE_OF: tuple[tuple[type[KairosError], str], ...] = (
+    (DuplicateStepError, "KRS001"),
+    (SelfDependencyError, "KRS002"),
+    (MissingDependencyError, "KRS003"),
+    (CycleError, "KRS004"),
+    (ConfigError, "KRS010"),
+    (PolicyError, "KRS011"),
+    (SecurityError, "KRS012"),
+    (KairosError, "KRS019"),
+)
+
+
+def finding_of(error: KairosError, *, step: str | None = None, code: str = "") -> Finding:
+    """Return the finding that an error amounts to: what it says, under the code of its class."""
+    code = code or next(each for kind, each in _CODE_OF if isinstance(error, kind))
+    return Finding(
+        code,
+        CODES[code].severity,
+        step or getattr(error, "step_id", None),
+        error.message,
+        error.where,
+        error.expected,
+        error.found,
+        error.fix,
+    )
+
+
+def findings_of(error: KairosError) -> list[Finding]:
+    """Return the finding of an error, and of every fault that came to light with it."""
+    others = error.others if isinstance(error, GraphError) else ()
+    return [finding_of(each) for each in (error, *others)]
