@@ -60,6 +60,7 @@ def _not_upstream(scene: Scene) -> Iterator[Finding]:
         return
     inputs = scene.inputs or frozenset()
     open_reads: list[tuple[Read, list[int]]] = []
+    at, needs = -1, frozenset[int]()  # a step that gathers 10,000 outputs looks each of them up
     for read in scene.reads:
         writers = scene.writers.get(read.key, ())
         if not writers or read.key in inputs:
@@ -67,8 +68,9 @@ def _not_upstream(scene: Scene) -> Iterator[Finding]:
         others = [i for i in writers if i != read.step]
         if len(others) < len(writers) and scene.graph.steps[read.step].name != read.key:
             continue  # a step that reads what it wrote for an earlier element
-        needs = scene.graph.dependencies[read.step]
-        if not any(i in needs for i in others):
+        if at != read.step:
+            at, needs = read.step, frozenset(scene.graph.dependencies[read.step])
+        if needs.isdisjoint(others):
             open_reads.append((read, others))
     above = upstream(
         scene.graph,
@@ -115,7 +117,7 @@ def _unscoped(scene: Scene) -> Iterator[Finding]:
     """Find steps that may read everything, since they do not say what they read."""
     for step in scene.graph.steps:
         if step.read_keys is None:
-            keys = ", ".join(f"'{name}'" for name in step.depends_on)
+            keys = _listed([f"'{name}'" for name in step.depends_on])
             yield found_in(
                 step,
                 "KRS204",

@@ -26,7 +26,7 @@ class Names:
         self._searches = _WIDE_SEARCHES
 
     def near(self, name: str) -> str | None:
-        """Return a name one slip away: a letter too many, missing, wrong, or two exchanged.
+        """Return a name one slip away: a letter too many, missing, wrong or misplaced.
 
         Names that differ in their digits only are a series, not a slip.  A look-up, however many
         names there are (the symmetric deletion of SymSpell).

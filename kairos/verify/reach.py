@@ -16,22 +16,21 @@ __all__ = ["upstream"]
 _SWEEP = 4096
 
 
-def upstream(graph: TaskGraph, pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+def upstream(
+    graph: TaskGraph, pairs: Iterable[tuple[int, int]], *, sweep: int = _SWEEP
+) -> set[tuple[int, int]]:
     """Return those `(step, other)` pairs of positions whose `other` lies upstream of `step`.
 
     Each step holds the set of those above it as the bits of one integer; only positions that
-    are asked about have a bit.  The graph must have an order.
+    are asked about have a bit, `sweep` of them at a time.  The graph must have an order.
     """
     asked: dict[int, list[int]] = {}
-    held = set()
     for step, other in pairs:
-        if other in graph.dependencies[step]:
-            held.add((step, other))
-        else:
-            asked.setdefault(other, []).append(step)
+        asked.setdefault(other, []).append(step)
+    held: set[tuple[int, int]] = set()
     others = list(asked)
-    for start in range(0, len(others), _SWEEP):
-        part = others[start : start + _SWEEP]
+    for start in range(0, len(others), sweep):
+        part = others[start : start + sweep]
         above = _sweep(graph, part)
         for nth, other in enumerate(part):
             held |= {(step, other) for step in asked[other] if above[step] >> nth & 1}
