@@ -284,10 +284,18 @@ def _timed(outcome: Outcome, begun: float) -> Outcome:
 def failure_of(error: BaseException) -> Failure:
     """Put an exception into words that may be stored and shown."""
     name, message = sanitize_exception(error)
+    if isinstance(error, KairosError):
+        said = (error.message, _told("expected", error.expected), _told("found", error.found))
+        words = "; ".join(part for part in (*said, _told("fix", error.fix)) if part)
+        message = sanitize_exception(KairosError(words))[1]
     if isinstance(error, ContractBroken):
         faults = tuple(Fault(e.field, e.expected, e.actual, e.message) for e in error.errors)
         return Failure(FailureType.VALIDATION, error, name, message, faults, error.__dict__.get("raw"))
     return Failure(FailureType.EXECUTION, error, name, message)
+
+
+def _told(label: str, text: str | None) -> str:
+    return f"{label}: {text}" if text else ""
 
 
 def _may_start(work: Work, context: StepContext) -> bool:

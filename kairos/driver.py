@@ -110,7 +110,8 @@ def drive(
     try:
         with _interrupts(engine, deliver) as struck:
             engine.begin()
-            _loop(engine, mailbox)
+            # what runs on this thread cannot be given up, and whoever has the handle may want that
+            _loop(engine, mailbox, inline=control is None)
         result = engine.result()
     finally:
         unsubscribe()
@@ -120,10 +121,10 @@ def drive(
     return result
 
 
-def _loop(engine: Engine, mailbox: SimpleQueue[Mail]) -> None:
+def _loop(engine: Engine, mailbox: SimpleQueue[Mail], *, inline: bool) -> None:
     while True:
         try:
-            engine.advance(inline=True)
+            engine.advance(inline=inline)
             if engine.finished:
                 return
             patience = engine.patience()

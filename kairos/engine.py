@@ -149,6 +149,7 @@ class _Fan:
     limit: int
     loops: int = 0
     closing: bool = False
+    held: bool = False  # an element failed, and what that means is not decided yet
 
 
 class Engine:
@@ -178,6 +179,7 @@ class Engine:
         self.ledger = Ledger(options.budget)
         self.interrupted = False
         self.acting = False  # an action runs on the driving thread right now
+        self._hurry = False  # mail is on its way that must be read before anything else starts
         self._deliver = deliver
         self._spawn = spawn
         self._inputs = inputs
@@ -202,7 +204,8 @@ class Engine:
         limit = min(options.max_concurrency or MAX_THREADS, MAX_THREADS)
         self._threads = Threads(limit, f"kairos-{self.run_id[:8]}")
         self._limit = limit
-        self._observe = [_bound(o, self.run_id) for o in options.observers]
+        self._observers = [_bound(o, self.run_id) for o in options.observers]
+        self._observe = [observer.observe for observer in self._observers]
         self._mute: set[int] = set()
         self._append = self.journal.append
         self._surroundings = Surroundings(
@@ -296,7 +299,7 @@ class Engine:
         handing it to another thread would cost more than most steps do.
         """
         machine = self.machine
-        while (command := machine.take()) is not None:
+        while not self._hurry and (command := machine.take()) is not None:
             kind = type(command)
             if kind is Start:
                 self._start(command, inline=inline)  # type: ignore[arg-type]  # by its type
@@ -468,7 +471,8 @@ class Engine:
             return
         for item in command.items:
             fan.source.append((item, command.attempt, command.context))
-        if inline and fan.limit == 1 and self._alone(fan.recipe):
+        serial = not fan.recipe.step.config.parallel  # then the machine hands out one at a time
+        if inline and serial and self._alone(fan.recipe):
             item, attempt, context = fan.source.popleft()
             work = self._item_work(fan, item, attempt, context)
             self.absorb(self._perform_here(work, command.step), command.step)
@@ -521,10 +525,12 @@ class Engine:
             work = self._item_work(fan, item, attempt, context)
             self._enter(work, step)
             outcome = run().run(perform, work)
+            if outcome.failure is not None:
+                fan.held = True
             deliver(outcome)
             if work.fence.given_up:
                 return  # the driver has put another worker in this one's place
-            if self._threads.waiting:  # let others have their turn
+            if fan.held or self._threads.waiting:  # let the driver decide, or others have a turn
                 deliver(LoopEnded(step))
                 return
 
@@ -543,8 +549,14 @@ class Engine:
             cancel = partial(loop.call_soon_threadsafe, task.cancel)
             self._hand_over(work, cancel)
             self._enter(work, step)
-            self._deliver(await task)
+            outcome = await task
+            if outcome.failure is not None:
+                fan.held = True
+            self._deliver(outcome)
             if work.fence.given_up:
+                return
+            if fan.held:
+                self._deliver(LoopEnded(step))
                 return
 
     def _close(self, step: int) -> None:
@@ -662,6 +674,15 @@ class Engine:
         if event.action == "retry" and event.delay > 0:
             due = self.clock.monotonic() + event.delay
             heapq.heappush(self._timers, (due, next(self._ticket), step, work.item_index))
+        if work.item_index is not None:
+            self._let_go(step)
+
+    def _let_go(self, step: int) -> None:
+        """Go on with a foreach that was held until a failure was judged."""
+        fan = self._fans.get(step)
+        if fan is not None and self.machine.goes_on(step):
+            fan.held = False
+            self._feed(step, fan)
 
     def _loop_ended(self, step: int) -> None:
         self._in_flight -= 1
@@ -671,7 +692,7 @@ class Engine:
         fan.loops -= 1
         if fan.closing and not fan.loops:
             self._drained(step)
-        elif fan.source:
+        elif not fan.held:
             self._feed(step, fan)
 
     # -- time ------------------------------------------------------------------------------
@@ -751,6 +772,7 @@ class Engine:
 
     def cancel(self, reason: str, *, now: bool = False) -> None:
         """Start nothing new and tell what runs to stop; `now` does not wait for it."""
+        self._hurry = False
         if not self.machine.stopping:
             self.record(CancelRequested(reason, self.clock.time()))
             self._tell_to_stop()
@@ -758,13 +780,15 @@ class Engine:
             self._abandon("was given up")
 
     def tell_running(self) -> None:
-        """Tell every running attempt that it should stop.  From any thread."""
+        """Tell every running attempt that it should stop, ahead of a `Cancel`.  From any thread."""
+        self._hurry = True
         for work, _ in list(self._running.values()):
             work.fence.cancel()
 
     def _tell_to_stop(self) -> None:
         self._timers.clear()
         self.tell_running()
+        self._hurry = False
         self._grace_ends = self.clock.monotonic() + self.options.grace
 
     def _abandon(self, why: str) -> None:
@@ -854,15 +878,15 @@ class Engine:
             terminal=self.graph.terminal,
             redactor=self.options.redactor,
         )
-        for observer in self.options.observers:
+        for observer in self._observers:
             result.warnings.extend(getattr(observer, "warnings", ()))
         return result
 
 
-def _bound(observer: Any, run_id: str) -> Callable[[Event], None]:
-    """Return what tells an observer; one that keeps runs apart gets a child for this run."""
+def _bound(observer: Any, run_id: str) -> Observer:
+    """Return what is told of this run: an observer that keeps runs apart gives a child for it."""
     for_run = getattr(observer, "for_run", None)
-    bound: Callable[[Event], None] = (observer if for_run is None else for_run(run_id)).observe
+    bound: Observer = observer if for_run is None else for_run(run_id)
     return bound
 
 

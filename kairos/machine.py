@@ -201,6 +201,10 @@ class Machine:
             writes.update(fan.writes[item])
         return output, writes or None
 
+    def goes_on(self, step: int) -> bool:
+        """Whether further elements of a foreach may start."""
+        return not self._stop and self._fans[step].verdict is None
+
     def last_failure(self, step: int) -> AttemptFailed | None:
         """Return the last failure of a step or of one of its elements."""
         return next((e for (s, _), e in reversed(self._last.items()) if s == step), None)

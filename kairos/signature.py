@@ -95,7 +95,12 @@ def _is_context(note: object) -> bool:
 
 def _takes_only_a_context(parameters: list[inspect.Parameter], hints: _Hints) -> bool:
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+        # `print`, a mock, a wrapper: whatever takes anything takes a context
+        return all(
+            p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            or (p.kind is p.KEYWORD_ONLY and p.default is not p.empty)
+            for p in parameters
+        )
     named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
     required = [p for p in named if p.default is p.empty]
     candidates = required or named[:1]

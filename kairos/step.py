@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import math
 import re
+import sys
+import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, overload
@@ -550,3 +552,17 @@ def _own_name(function: Any) -> str:
     while not hasattr(function, "__name__") and hasattr(function, "func"):
         function = function.func
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+class _CallableModule(types.ModuleType):
+    """This module, callable: `kairos.step` is a published module and also our decorator's name.
+
+    Importing a submodule puts it under its name into the package, whatever stood there; so what
+    `from kairos import step` finds has to be both.
+    """
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return step(*args, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

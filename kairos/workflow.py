@@ -199,7 +199,7 @@ class Workflow:
         """Return what can be said against the workflow without running it, worst first."""
         from kairos.verify import verify_plan  # noqa: PLC0415 - a run does not need it
 
-        return verify_plan(self._graph, inputs=self._input_names, strict=self._strict)
+        return verify_plan(self._graph, inputs=self._input_names, strict=self._strict, failure_policy=self._policy)
 
     # -- running it ------------------------------------------------------------------------
 

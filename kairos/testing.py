@@ -1,0 +1,91 @@
+"""What tests of workflows need, shipped as part of kairos: time by hand, and an ear.
+
+::
+
+    clock = ManualClock()
+    Workflow("w", steps, clock=clock).run()   # an hour of retries passes in no time
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from kairos.events import Event
+
+__all__ = ["ManualClock", "Recorder"]
+
+E = TypeVar("E")
+
+
+class ManualClock:
+    """A clock that stands still until it is moved.
+
+    It moves by itself, straight to the next thing that is due, whenever a run has nothing running:
+    pauses before retries therefore pass at once.  While something runs, only `advance` moves it: a
+    test of a timeout lets its step block, and advances the clock.
+    """
+
+    def __init__(self, start: float = 1_000_000.0) -> None:
+        self._now = start
+        self._start = start
+        self._lock = threading.Lock()
+        self._wakers: list[Callable[[], None]] = []
+
+    def time(self) -> float:
+        """Return the time in seconds."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Return the same time: this clock never goes back."""
+        return self._now
+
+    @property
+    def elapsed(self) -> float:
+        """How many seconds have passed since the clock was made."""
+        return self._now - self._start
+
+    def advance(self, seconds: float) -> None:
+        """Move on, and wake the runs that wait for it."""
+        if seconds < 0:
+            raise ValueError("a clock does not go back")
+        with self._lock:
+            self._now += seconds
+            wakers = list(self._wakers)
+        for wake in wakers:
+            wake()
+
+    def span(self, seconds: float | None, *, idle: bool) -> float | None:
+        """Move on by `seconds` when nothing is running; otherwise wait for news."""
+        if not idle or seconds is None:
+            return None
+        with self._lock:
+            self._now += seconds
+        return 0.0
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called by `advance`; returns what ends that."""
+        with self._lock:
+            self._wakers.append(wake)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._wakers.remove(wake)
+
+        return unsubscribe
+
+
+class Recorder:
+    """An observer that keeps every event it is told of, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def observe(self, event: Event) -> None:
+        """Keep the event."""
+        self.events.append(event)
+
+    def of(self, kind: type[E]) -> list[E]:
+        """Return the events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
