@@ -1,0 +1,118 @@
+"""The commands and their options; what they do is imported when one is called."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="kairos",
+    help="Run, check and inspect contracted workflows.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class LogFormat(StrEnum):
+    """How log events are written to standard error."""
+
+    console = "console"
+    jsonl = "jsonl"
+
+
+_Module = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE", help="my_workflow.py, my_workflow.py:NAME or package.module[:NAME]"
+    ),
+]
+_WorkflowsDir = Annotated[
+    str | None,
+    typer.Option(
+        "--workflows-dir",
+        metavar="DIR",
+        help="Another folder to load from, besides the current one and $KAIROS_WORKFLOWS_DIR.",
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+_NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour.")]
+
+
+@app.command("run")
+def _run(  # noqa: PLR0917 - typer calls it by name
+    module: _Module,
+    inputs: Annotated[
+        str | None,
+        typer.Option("-i", "--input", metavar="JSON", help="The inputs, as a JSON object."),
+    ] = None,
+    input_file: Annotated[
+        str | None,
+        typer.Option("--input-file", metavar="FILE", help="A file with the inputs; - for stdin."),
+    ] = None,
+    workflows_dir: _WorkflowsDir = None,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Tell of every start and every item.")
+    ] = False,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option("--log-format", help="Write log events instead of progress."),
+    ] = None,
+    log_dir: Annotated[
+        str | None,
+        typer.Option("--log-file", metavar="DIR", help="Keep a log of the run in this folder."),
+    ] = None,
+    as_json: _Json = False,
+    no_color: _NoColor = False,
+) -> None:
+    """Run a workflow and print its result."""
+
+    def work() -> int:
+        from kairos.cli.run import RunOptions, run  # noqa: PLC0415 - for this command only
+
+        form = None if log_format is None else log_format.value
+        return run(
+            RunOptions(
+                module,
+                inputs,
+                input_file,
+                workflows_dir,
+                verbose,
+                form,
+                log_dir,
+                as_json,
+                no_color,
+            )
+        )
+
+    _exit(work)
+
+
+@app.command("version")
+def _version() -> None:
+    """Print the version."""
+    from kairos._version import __version__  # noqa: PLC0415 - as the others
+
+    print(f"kairos {__version__}")
+
+
+def _exit(work: Callable[[], int]) -> None:
+    """Do a command's work and leave with its exit code; a Stop is told, without a stack."""
+    from kairos.cli.output import Stop, tell  # noqa: PLC0415 - as the others
+
+    try:
+        code = work()
+    except Stop as stop:
+        sys.stdout.flush()
+        tell(str(stop))
+        code = stop.code
+    raise typer.Exit(code)

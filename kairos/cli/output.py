@@ -1,0 +1,169 @@
+"""What the command line says, and on which stream.
+
+Standard output carries the result and nothing else, so that it can be piped: what a workflow
+prints while it is loaded and run goes to standard error, with the progress.  No text that came
+from elsewhere reaches a terminal with a control character in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from kairos.exceptions import KairosError
+from kairos.sinks import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Relay",
+    "Stop",
+    "as_json",
+    "clean",
+    "count",
+    "say",
+    "span",
+    "stdout_kept",
+    "tell",
+    "wants_color",
+]
+
+_MINUTE_MS, _HOUR_MS = 60_000, 3_600_000
+
+
+class Stop(KairosError):  # noqa: N818 - it is how a command ends early
+    """A command cannot go on; it is told on standard error and the exit code is `code`."""
+
+    code = 2
+
+    def __str__(self) -> str:
+        """Render as every error is, with what lies in other lines indented below."""
+        return f"kairos: {super().__str__()}"
+
+
+class Relay:
+    """A standard stream whose `target` can be changed while others hold on to it.
+
+    A logger that was set up when the workflow was imported keeps the stream it found then: were
+    that the terminal itself, its lines would tear the live tree.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+
+    def write(self, text: str) -> int:
+        """Pass text on."""
+        written: int = self.target.write(text)
+        return written
+
+    def flush(self) -> None:
+        """Pass it on."""
+        self.target.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.target, name)
+
+
+@contextlib.contextmanager
+def stdout_kept() -> Iterator[tuple[TextIO, Relay]]:
+    """Keep standard output for the result; give it, and what stands for both streams meanwhile.
+
+    Below the interpreter too, as far as the system allows: a subprocess that a step starts
+    writes to the descriptor.
+    """
+    result, errors = sys.stdout, sys.stderr
+    relay = Relay(errors)
+    with _descriptor_kept(result) as kept:
+        sys.stdout = sys.stderr = relay
+        try:
+            yield kept, relay
+        finally:
+            sys.stdout, sys.stderr = result, errors
+
+
+@contextlib.contextmanager
+def _descriptor_kept(result: TextIO) -> Iterator[TextIO]:
+    try:
+        result.flush()
+        number, errors = result.fileno(), sys.stderr.fileno()
+        kept = os.dup(number)
+    except (OSError, ValueError, AttributeError):  # a test's stream, or a closed one
+        yield result
+        return
+    try:
+        os.dup2(errors, number)
+        with os.fdopen(os.dup(kept), "w", encoding=result.encoding, errors=result.errors) as stream:
+            yield stream
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            result.flush()
+        os.dup2(kept, number)
+        os.close(kept)
+
+
+def say(stream: TextIO, text: str) -> None:
+    """Write a line; what the stream cannot encode becomes an escape, a closed pipe is let be."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    with contextlib.suppress(BrokenPipeError):
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+        return
+    # The reader has gone (`| head`); without this the interpreter complains at its end.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def tell(text: str) -> None:
+    """Write a line on standard error."""
+    say(sys.stderr, text)
+
+
+def clean(text: str) -> str:
+    """Return text with control characters as visible escapes; lines and tabs stay."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
+
+
+def as_json(value: Any, stream: TextIO) -> str:
+    """Write a value as JSON that holds no control character and that the stream can encode."""
+    encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
+    text = json.dumps(value, ensure_ascii=encoding != "utf8", indent=2, default=str)
+    return "\n".join(_escaped(line) for line in text.split("\n"))
+
+
+def _escaped(line: str) -> str:
+    if printable(line) == line:
+        return line
+    return "".join(c if printable(c) == c else json.dumps(c)[1:-1] for c in line)
+
+
+def wants_color(stream: TextIO, *, no_color: bool) -> bool:
+    """Tell whether to colour what is written to a stream."""
+    if no_color or os.environ.get("NO_COLOR"):
+        return False
+    forced = os.environ.get("FORCE_COLOR")
+    if forced is not None:
+        return forced not in {"", "0"}
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def span(ms: float) -> str:
+    """Render a duration that is given in milliseconds: `12 ms`, `1.24 s`, `2 min 03 s`."""
+    if ms < 1:
+        return "<1 ms"
+    if ms < 1000:  # noqa: PLR2004 - a second
+        return f"{ms:.0f} ms"
+    if ms < _MINUTE_MS:
+        return f"{ms / 1000:.2f} s" if ms < _MINUTE_MS / 6 else f"{ms / 1000:.1f} s"
+    if ms < _HOUR_MS:
+        return f"{ms // _MINUTE_MS:.0f} min {ms % _MINUTE_MS // 1000:02.0f} s"
+    return f"{ms // _HOUR_MS:.0f} h {ms % _HOUR_MS // _MINUTE_MS:02.0f} min"
+
+
+def count(number: int, what: str) -> str:
+    """Render a number of things: `1 step`, `10,000 steps`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
