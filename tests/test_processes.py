@@ -226,7 +226,6 @@ def test_environment_and_directory_are_inherited(monkeypatch: pytest.MonkeyPatch
         (actions.typed_async, {"fetch": DOC}, DOC | {"title": "ABC"}),
         (actions.waits_for_nothing, {"x": 1}, 1),
     ],
-    ids=repr,
 )
 def test_actions_of_every_kind_run(action: Any, inputs: dict[str, Any], expected: Any) -> None:
     assert value_of(once(action, inputs)) == expected
