@@ -6,7 +6,7 @@ the first hundred.
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from kairos import events as happened
 from kairos.cli.output import count, say, span
@@ -40,7 +40,7 @@ class Marks(NamedTuple):
 _ASCII = Marks("ok", "FAILED", "skipped", "retry", ">", "!", ", ", "...", "skipped ")
 
 
-def marks_for(stream: IO[str]) -> Marks:
+def marks_for(stream: TextIO) -> Marks:
     """Return the marks that the stream's encoding has."""
     try:
         "".join(Marks()).encode(getattr(stream, "encoding", None) or "utf-8")
@@ -55,7 +55,7 @@ class Lines:
     `verbose` adds what starts, and every element of a foreach.
     """
 
-    def __init__(self, stream: IO[str], *, verbose: bool = False) -> None:
+    def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
         self.progress = Progress()
         self._stream = stream
         self._marks = marks_for(stream)

@@ -7,7 +7,7 @@ what runs, what failed, and how many are done.
 from __future__ import annotations
 
 import time
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.console import Console
 from rich.file_proxy import FileProxy
@@ -55,7 +55,7 @@ _SIGNS = {
 }
 
 
-def terminal(stream: IO[str], *, color: bool) -> Console:
+def terminal(stream: TextIO, *, color: bool) -> Console:
     """Return a console on a stream that shows text as it is: no markup, no highlighting."""
     return Console(
         file=stream,
@@ -71,7 +71,7 @@ def terminal(stream: IO[str], *, color: bool) -> Console:
 class LiveTree:
     """Observes one run and draws it while the `with` lasts; what remains is its final form."""
 
-    def __init__(self, stream: IO[str], relay: Relay, *, color: bool) -> None:
+    def __init__(self, stream: TextIO, relay: Relay, *, color: bool) -> None:
         self.progress = Progress()
         self._relay = relay
         self._stream = stream

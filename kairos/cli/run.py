@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from kairos.cli.given import inputs_from
 from kairos.cli.lines import Lines, closing, marks_for, unfinished
@@ -117,7 +118,7 @@ def _observed(
     workflow: Workflow, inputs: dict[str, Any], options: RunOptions, relay: Relay
 ) -> tuple[Any, WorkflowResult, int]:
     shown: Any
-    stream: IO[str] = relay.target
+    stream: TextIO = relay.target
     color = wants_color(stream, no_color=options.no_color)
     with contextlib.ExitStack() as drawing:
         if options.log_format is not None:
@@ -133,10 +134,8 @@ def _observed(
     return shown, result, code
 
 
-def _is_live(stream: IO[str]) -> bool:
+def _is_live(stream: TextIO) -> bool:
     """Tell whether a stream is a terminal that can draw, in an alphabet that has the marks."""
-    import os  # noqa: PLC0415
-
     return stream.isatty() and os.environ.get("TERM") != "dumb" and marks_for(stream).done == "✓"
 
 
@@ -186,7 +185,8 @@ def _close(
             say(stderr, f"{marks.note} {printable(warning)}")
     why = unfinished(progress, result)
     if why is not None and result.status is not WorkflowStatus.COMPLETE:
-        say(stderr, f"{marks.note if result.status == 'partial' else marks.failed} {why}")
+        stopped = result.status is WorkflowStatus.PARTIAL
+        say(stderr, f"{marks.note if stopped else marks.failed} {why}")
     told = closing(progress, result, between=marks.between)
     following = _following(result, options, log)
     width = shutil.get_terminal_size().columns if stderr.isatty() else None
@@ -198,7 +198,7 @@ def _close(
 
 def _following(result: WorkflowResult, options: RunOptions, log: JSONLinesSink | None) -> str:
     if log is not None:
-        path = log.path_for(result.run_id)
+        path = log.path_for(result.run_id).parent  # of a folder, inspect shows the latest
         with contextlib.suppress(ValueError):
             path = path.relative_to(Path.cwd())
         flag = "" if result.status is WorkflowStatus.COMPLETE else " --failures"

@@ -77,6 +77,7 @@ def _drawn(
     threads: Sequence[_Thread], forks: Mapping[str | None, Sequence[_Thread]], before: str
 ) -> Iterator[tuple[str, str]]:
     """Draw threads side by side; a lone one keeps all its steps on this level."""
+    rows: list[tuple[str, Sequence[_Thread], tuple[str, ...]]]
     if len(threads) == 1:
         rows = [(step, forks.get(step, ()), ()) for step in threads[0].steps]
     else:
