@@ -247,6 +247,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = running.run(inputs)
     except KairosError as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        print("Interrupted: no report was made.", file=sys.stderr)
+        return 130
     if result.status is not WorkflowStatus.COMPLETE:
         print(f"The audit could not be finished: {result.error}", file=sys.stderr)
         return 1

@@ -51,6 +51,18 @@ def test_a_sound_environment_holds(site: Path, capsys: pytest.CaptureFixture[str
     assert re.search(r"^parse +2 distributions, ", err, re.MULTILINE)
 
 
+def test_an_editable_installation_is_said_not_to_be_covered(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = {"url": "file:///work", "dir_info": {"editable": True}}
+    (install(site, "mine") / "direct_url.json").write_text(json.dumps(url))
+    status, out, _ = run_main(capsys, "--input", given_site(site), "--json", "-")
+    (note,) = Document.model_validate_json(out).report.findings[:1]
+    assert status == 0
+    assert (note.severity, note.distribution) == ("note", "mine")
+    assert "working folder" in note.message
+
+
 def test_an_empty_folder_holds(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run_main(capsys, "--input", given_site(site))
     assert (status, out.startswith("The policy holds: 0 distributions")) == (0, True)

@@ -138,7 +138,9 @@ def check_licences(
 
 def _row(one: Distribution, standing: Standing) -> LicenceRow:
     licence = one.licence
-    shown = licence.expression or " / ".join(licence.candidates) or "unknown"
+    # "GPL-3.0" for its only and its or-later: which of them is what nobody knows.
+    possible = dict.fromkeys(re.sub("-(only|or-later)$", "", one) for one in licence.candidates)
+    shown = licence.expression or " / ".join(possible) or "unknown"
     return LicenceRow(
         path=one.path, shown=shown, standing=standing, reason=_reason(licence, standing)
     )
@@ -176,5 +178,5 @@ def _finding(one: Distribution, row: LicenceRow, allowed: frozenset[str]) -> Fin
         topic="licence",
         path=one.path,
         message=f"licence {row.shown}: {row.reason}",
-        fix="read its licence file" if row.shown == "unknown" else "ask its authors which holds",
+        fix="read its licence file, or ask its authors",
     )

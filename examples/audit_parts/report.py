@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
 
 WORST_FIRST: tuple[Severity, ...] = ("violation", "warning", "note")
+EDITABLE = "installed from a working folder, whose files no RECORD covers"
 UNREAD = "its metadata cannot be read"
 
 
@@ -60,6 +61,11 @@ def assemble(
             fix=f"reinstall it, or delete {where.label}",
         )
         for where in unread
+    ]
+    findings += [
+        Finding(severity="note", topic="file", path=one.path, message=EDITABLE)
+        for one in distributions
+        if one is not None and one.origin == "editable"
     ]
     findings += requirements.findings + licences.findings + files.findings + strays.findings
     order = {where.path: number for number, where in enumerate(found)}
