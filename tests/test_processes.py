@@ -245,13 +245,12 @@ def test_a_typed_item_is_parsed() -> None:
         (actions.makes_doc, actions.Doc | None, DOC | {"title": "made"}),
         (actions.makes_times, dict[str, datetime], {"a": "2026-01-02T00:00:00Z"}),
     ],
-    ids=str,
 )
 def test_a_declared_contract_writes_the_output(action: Any, contract: Any, expected: Any) -> None:
     assert value_of(once(action, output_contract=contract)) == expected
 
 
-@pytest.mark.parametrize("contract", [actions.Score, list[actions.Score]], ids=str)
+@pytest.mark.parametrize("contract", [actions.Score, list[actions.Score]])
 def test_a_declared_contract_is_held_against_the_output(contract: Any) -> None:
     failure = once(actions.makes_doc, output_contract=contract).failure
     assert failure is not None
