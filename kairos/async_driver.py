@@ -9,7 +9,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from kairos.driver import RunControl
-from kairos.engine import Engine, Mail, RunOptions, Wake
+from kairos.engine import Engine
+from kairos.options import Mail, RunOptions, Wake
 from kairos.plan import TaskGraph
 from kairos.results import WorkflowResult
 from kairos.state import StateStore
@@ -79,10 +80,10 @@ async def drive_async(
         engine.begin()
         while True:
             engine.advance(inline=False)
-            if engine.finished:
+            if engine.machine.finished:
                 break
             try:
-                await bell.wait(engine.clock.span(engine.patience(), idle=engine.idle))
+                await bell.wait(engine.clock.span(engine.timers.patience(), idle=engine.idle))
             except asyncio.CancelledError as error:
                 engine.cancel("cancelled", now=cancelled is not None)
                 cancelled = error

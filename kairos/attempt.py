@@ -80,21 +80,26 @@ class Outcome:
 class Recipe:
     """A step, and all that an attempt at it needs to know beforehand.
 
-    The same for every run.  `check` says whether contracts are checked at all.
+    The same for every run.  `check` says whether contracts are checked at all.  `beside` says that
+    it must not run on the driver's thread, `on_loop` that it runs on an event loop, and
+    `stuck_when_given_up` that giving it up leaves a thread stuck in it.
     """
 
     __slots__ = (
         "action",
+        "beside",
         "check",
         "guarded",
         "input",
         "isolated",
         "item_contract",
         "name",
+        "on_loop",
         "output",
         "read_keys",
         "signature",
         "step",
+        "stuck_when_given_up",
         "validators",
         "when",
         "write_keys",
@@ -119,6 +124,12 @@ class Recipe:
         self.read_keys = None if step.read_keys is None else frozenset(step.read_keys)
         self.write_keys = frozenset(step.write_keys)
         self.isolated = step.config.isolation == "process"
+        self.on_loop = step.signature.is_async and not self.isolated
+        self.stuck_when_given_up = not self.on_loop and not self.isolated
+        slow_check = bool(self.validators) and step.config.validation_timeout is not None
+        self.beside = (
+            self.on_loop or self.isolated or slow_check or step.config.timeout is not None
+        )
 
 
 class Surroundings(NamedTuple):

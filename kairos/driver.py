@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from queue import Empty, SimpleQueue
 
-from kairos.backends.loop import LoopThread
-from kairos.engine import Cancel, Engine, Mail, RunOptions, Wake
+from kairos.engine import Engine
+from kairos.options import Cancel, Mail, RunOptions, Wake
 from kairos.plan import TaskGraph
 from kairos.results import WorkflowResult
 from kairos.state import StateStore
@@ -102,7 +102,7 @@ def drive(
     """
     mailbox: SimpleQueue[Mail] = SimpleQueue()
     deliver = mailbox.put
-    loop = LoopThread()
+    loop = options.backends.loop()
     engine = Engine(graph, state, inputs, options, deliver=deliver, spawn=loop.spawn)
     if control is not None:
         control.attach(engine, deliver)
@@ -125,9 +125,9 @@ def _loop(engine: Engine, mailbox: SimpleQueue[Mail], *, inline: bool) -> None:
     while True:
         try:
             engine.advance(inline=inline)
-            if engine.finished:
+            if engine.machine.finished:
                 return
-            patience = engine.patience()
+            patience = engine.timers.patience()
             wait = engine.clock.span(patience, idle=engine.idle)
             try:
                 mail = mailbox.get(timeout=wait) if wait is None or wait > 0 else mailbox.get_nowait()

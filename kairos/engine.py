@@ -7,17 +7,11 @@ functions that say otherwise; workers deliver their outcomes into the mailbox.
 from __future__ import annotations
 
 import contextvars
-import heapq
-import itertools
 import threading
 import uuid
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
-
-from pydantic_core import to_json
+from typing import Any
 
 from kairos.attempt import (
     Failure,
@@ -30,13 +24,9 @@ from kairos.attempt import (
     perform,
     perform_async,
 )
-from kairos.backends.threads import Threads
-from kairos.budget import Budget, Ledger
-from kairos.encoding import decode
-from kairos.enums import FailureType, Severity
+from kairos.budget import Ledger
 from kairos.events import (
     AccessRefused,
-    AttemptFailed,
     BudgetExhausted,
     CancelRequested,
     Event,
@@ -45,111 +35,29 @@ from kairos.events import (
     ItemCompleted,
     LateResult,
     PlanSpliced,
-    RunFinished,
-    RunStarted,
     Spent,
     StepCompleted,
-    StepFailed,
     StepSkipped,
     StepStarted,
     ValidationFinished,
     ValidationStarted,
-    Warned,
 )
-from kairos.exceptions import ExecutionError, PlanError, StateError, StepTimeoutError
-from kairos.failure import FailureRouter, ReplanRequest
-from kairos.journal.memory import MemoryJournal
-from kairos.machine import Close, Command, Machine, Owed, Replan, Start, StartItems
+from kairos.exceptions import ExecutionError, StateError, StepTimeoutError
+from kairos.fanout import FanOut, elements_of
+from kairos.machine import Close, Machine, Start, StartItems
+from kairos.options import Cancel, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
 from kairos.plan import TaskGraph
-from kairos.ports import Clock, Journal, Observer, SystemClock
+from kairos.ports import Isolation
+from kairos.record import Record
+from kairos.replanning import ask, request_for, verified
 from kairos.results import WorkflowResult
-from kairos.security import Redactor, sanitize_exception
+from kairos.security import sanitize_exception
 from kairos.state import StateStore, layered
-from kairos.step import Step, as_step
+from kairos.timers import Timers
 
-if TYPE_CHECKING:
-    from kairos.backends.processes import ProcessWorkers
-
-__all__ = ["Engine", "Mail", "Replanner", "RunOptions", "Spawn"]
+__all__ = ["Engine"]
 
 MAX_THREADS = 32
-_TO_THE_END = float("inf")
-Replanner: TypeAlias = Callable[[ReplanRequest], Any]
-
-
-class Spawn(Protocol):
-    """Starts a coroutine on an event loop; what it returns cancels it, from any thread."""
-
-    def __call__(self, coroutine: Coroutine[Any, Any, None], /) -> Callable[[], None]:
-        """Start it."""
-        ...
-
-
-class LoopEnded(NamedTuple):
-    """A worker found no further element to run."""
-
-    step: int
-
-
-class Replanned(NamedTuple):
-    """A replanner answered: with steps, or with what it raised."""
-
-    step: int
-    steps: Sequence[Any] | None
-    error: BaseException | None
-
-
-class Cancel(NamedTuple):
-    """Someone wants the run to stop; `now` without waiting for what runs."""
-
-    reason: str
-    now: bool = False
-
-
-class Wake(NamedTuple):
-    """Look at the clock: it may have been moved."""
-
-
-Mail: TypeAlias = Outcome | Event | LoopEnded | Replanned | Cancel | Wake
-
-
-@dataclass(slots=True)
-class RunOptions:
-    """What a run is made with besides its plan, its state and its inputs.
-
-    `grace` is how many seconds a running step is waited for after it was told to stop; `recipes`
-    are kept from one run of a plan to the next.
-    """
-
-    workflow: str = ""
-    router: FailureRouter | None = None
-    check: bool = True
-    budget: Budget = field(default_factory=Budget)
-    max_concurrency: int | None = None
-    observers: Sequence[Observer] = ()
-    replanner: Replanner | None = None
-    redactor: Redactor = field(default_factory=Redactor)
-    clock: Clock = field(default_factory=SystemClock)
-    journal: Journal | None = None
-    run_id: str | None = None
-    grace: float = 5.0
-    warnings: Sequence[str] = ()
-    recipes: list[Recipe | None] | None = None
-
-
-@dataclass(slots=True)
-class _Fan:
-    """A foreach on its way: its elements, and which of them wait for a worker."""
-
-    recipe: Recipe
-    elements: list[Any]
-    inputs: Mapping[str, bytes]
-    visible: Mapping[str, bytes]
-    source: deque[tuple[int, int, dict[str, Any] | None]]
-    limit: int
-    loops: int = 0
-    closing: bool = False
-    held: bool = False  # an element failed, and what that means is not decided yet
 
 
 class Engine:
@@ -175,120 +83,41 @@ class Engine:
         self.clock = options.clock
         self.machine = Machine(graph, options.router)
         self.run_id = options.run_id or uuid.uuid4().hex
-        self.journal: Journal = MemoryJournal() if options.journal is None else options.journal
+        self.record = Record(self.machine, state, options, self.run_id)
         self.ledger = Ledger(options.budget)
-        self.interrupted = False
-        self.acting = False  # an action runs on the driving thread right now
+        self.timers = Timers(options.clock.monotonic)
+        self.interrupted = False  # Ctrl-C struck an action on this thread
+        self.acting = False  # an action runs on this thread right now
         self._hurry = False  # mail is on its way that must be read before anything else starts
         self._deliver = deliver
         self._spawn = spawn
         self._inputs = inputs
-        self._visible = state.values
         self._held = state.values
-        self._processes: ProcessWorkers | None = None
-        self._processes_lock = threading.Lock()
+        self._needs = graph.dependencies
         known = options.recipes
         self._recipes = [None] * len(graph.steps) if known is None else known
-        self._needs = graph.dependencies
-        self._fans: dict[int, _Fan] = {}
+        self._fans: dict[int, FanOut] = {}
         self._running: dict[int, tuple[Work, int]] = {}
         self._in_flight = 0
-        self._timers: list[tuple[float, int, int, int | None]] = []
-        self._ticket = itertools.count()
-        self._next_look = _TO_THE_END
-        self._shortest = _TO_THE_END
-        self._ends = _TO_THE_END
-        self._grace_ends = _TO_THE_END
-        self._began = 0.0
+        self._limit = min(options.max_concurrency or MAX_THREADS, MAX_THREADS)
+        self._threads = options.backends.threads(self._limit, f"kairos-{self.run_id[:8]}")
         self._context = contextvars.copy_context()
-        limit = min(options.max_concurrency or MAX_THREADS, MAX_THREADS)
-        self._threads = Threads(limit, f"kairos-{self.run_id[:8]}")
-        self._limit = limit
-        self._observers = [_bound(o, self.run_id) for o in options.observers]
-        self._observe = [observer.observe for observer in self._observers]
-        self._mute: set[int] = set()
-        self._append = self.journal.append
+        self._isolation: Isolation | None = None
+        self._isolation_lock = threading.Lock()
         self._surroundings = Surroundings(
             self.run_id,
             self.ledger,
             self.clock.monotonic,
-            self._tell_check if self._observe else None,
+            self._tell_check if self.record.heard else None,
             self._isolate,
         )
 
-    # -- the record ------------------------------------------------------------------------
-
     def begin(self) -> None:
-        """Record that the run starts."""
-        self._began = self.clock.monotonic()
+        """Start the run."""
         if self.options.budget.seconds is not None:
-            self._ends = self._began + self.options.budget.seconds
+            self.timers.end_in(self.options.budget.seconds)
         self.state.commit(self._inputs)
-        self.record(
-            RunStarted(
-                self.run_id, self.options.workflow, self.graph.outline, self._inputs, self.clock.time()
-            )
-        )
-        for warning in self.options.warnings:
-            self.record(Warned(warning, None, self.clock.time()))
-
-    def record(self, event: Event) -> None:
-        """Write down what happened, and whatever follows from it."""
-        machine = self.machine
-        self._append(event)
-        machine.apply(event)
-        if self._observe:
-            self.tell(event)
-        if machine.in_debt:
-            self._pay_all()
-
-    def _write(self, event: Event) -> None:
-        self._append(event)
-        self.machine.apply(event)
-        if self._observe:
-            self.tell(event)
-
-    def tell(self, event: Event) -> None:
-        """Tell the observers.  One that fails is reported once; it is told the rest all the same."""
-        for number, observe in enumerate(self._observe):
-            try:
-                observe(event)
-            except Exception as error:  # noqa: BLE001 - an observer is someone else's code
-                if number not in self._mute:
-                    self._mute.add(number)
-                    name, message = sanitize_exception(error)
-                    who = type(getattr(observe, "__self__", observe)).__name__
-                    self.record(
-                        Warned(f"{who} failed at {event.type}: {name}: {message}", None, event.at)
-                    )
-
-    def _pay(self, owed: Owed) -> Event:
-        """Make the event that is owed."""
-        now = self.clock.time()
-        if owed.kind is RunFinished:
-            ms = (self.clock.monotonic() - self._began) * 1000.0
-            return RunFinished(self.machine.status, owed.reason, now, ms)
-        name = self.graph.steps[owed.step].name
-        begun = self.machine.began(owed.step)
-        ms = (now - begun) * 1000.0 if begun else 0.0
-        if owed.kind is StepCompleted:
-            return self._gathered(owed.step, name, now, ms)
-        if owed.kind is StepFailed:
-            return StepFailed(name, owed.error, owed.reason, owed.abort, now, ms)
-        attempt = self.machine.attempts(owed.step)
-        return StepSkipped(name, attempt, owed.reason, owed.cause, False, now, ms)
-
-    def _gathered(self, step: int, name: str, now: float, ms: float) -> Event:
-        self._fans.pop(step, None)
-        output, writes = self.machine.gathered(step)
-        try:
-            warnings = self.state.commit({**(writes or {}), name: output})
-        except StateError as error:
-            self.machine.forget_completion(step)
-            return StepFailed(name, "StateError", error.message, False, now, ms)
-        for warning in warnings:
-            self._deliver(Warned(warning, name, now))
-        return StepCompleted(name, self.machine.attempts(step), output, writes, now, ms)
+        self.record.begin(self.graph.outline, self._inputs)
 
     # -- commands --------------------------------------------------------------------------
 
@@ -300,29 +129,21 @@ class Engine:
         """
         machine = self.machine
         while not self._hurry and (command := machine.take()) is not None:
-            kind = type(command)
-            if kind is Start:
-                self._start(command, inline=inline)  # type: ignore[arg-type]  # by its type
-            elif kind is StartItems:
-                self._start_items(command, inline=inline)  # type: ignore[arg-type]
-            elif kind is Close:
+            if isinstance(command, Start):
+                self._start(command, inline=inline)
+            elif isinstance(command, StartItems):
+                self._start_items(command, inline=inline)
+            elif isinstance(command, Close):
                 self._close(command.step)
             else:
                 self._replan(command.step)
 
     def _recipe(self, step: int) -> Recipe:
-        recipe = Recipe(self.graph.steps[step], check=self.options.check)
-        self._recipes[step] = recipe
+        recipe = self._recipes[step]
+        if recipe is None:
+            recipe = Recipe(self.graph.steps[step], check=self.options.check)
+            self._recipes[step] = recipe
         return recipe
-
-    def _isolate(self, work: Work) -> Outcome:
-        """Perform a work in a worker process (on a worker's thread)."""
-        with self._processes_lock:
-            if self._processes is None:
-                from kairos.backends.processes import ProcessWorkers  # noqa: PLC0415 - few need it
-
-                self._processes = ProcessWorkers()
-        return self._processes.perform(work)
 
     def _scope(self, step: int, recipe: Recipe) -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
         """Return what a step's `inputs` and `state` may show: its keys, or everything."""
@@ -336,16 +157,16 @@ class Engine:
             name = steps[dependency].name
             if name in held:
                 own[name] = held[name]
-        return layered(own, self._inputs), self._visible
+        return layered(own, self._inputs), held
 
     def _start(self, command: Start, *, inline: bool) -> None:
         step = command.step
-        recipe = self._recipes[step] or self._recipe(step)
+        recipe = self._recipe(step)
         inputs, visible = self._scope(step, recipe)
         work = Work(
             recipe, command.attempt, inputs, visible, self._surroundings, None, None, command.context
         )
-        self.record(StepStarted(recipe.name, command.attempt, self.clock.time()))
+        self.record.write(StepStarted(recipe.name, command.attempt, self.clock.time()))
         if recipe.step.config.foreach is not None:
             self._fan_out(step, work)
         elif inline and self._alone(recipe):
@@ -357,11 +178,9 @@ class Engine:
         return (
             not self._in_flight
             and not self.machine.crowded
-            and not self._timers
-            and recipe.step.config.timeout is None
-            and not recipe.signature.is_async
-            and not recipe.isolated
-            and self._ends == _TO_THE_END
+            and not recipe.beside
+            and not self.timers.waiting
+            and not self.timers.limited
         )
 
     def _perform_here(self, work: Work, step: int) -> Outcome:
@@ -376,20 +195,18 @@ class Engine:
     def _send(self, work: Work, step: int) -> None:
         """Have an attempt made beside the driver."""
         self._in_flight += 1
-        self._running_soon(work)
-        if work.recipe.signature.is_async and not work.recipe.isolated:
-            self._hand_over(work, self._spawn(self._perform_async(work, step)))
+        self._note_timeout(work.recipe)
+        if work.recipe.on_loop:
+            _hand_over(work, self._spawn(self._perform_async(work, step)))
         else:
             self._threads.submit(partial(self._perform_there, work, step))
 
-    def _running_soon(self, work: Work) -> None:
-        timeout = work.recipe.step.config.timeout
-        if work.recipe.validators and work.recipe.step.config.validation_timeout is not None:
-            timeout = min(timeout or _TO_THE_END, work.recipe.step.config.validation_timeout)
-        if timeout is not None and timeout < self._shortest:
-            self._shortest = timeout
-        if timeout is not None:
-            self._next_look = min(self._next_look, self.clock.monotonic() + timeout)
+    def _note_timeout(self, recipe: Recipe) -> None:
+        config = recipe.step.config
+        if config.timeout is not None:
+            self.timers.timeout(config.timeout)
+        if recipe.validators and config.validation_timeout is not None:
+            self.timers.timeout(config.validation_timeout)
 
     def _enter(self, work: Work, step: int) -> None:
         """Take an attempt up (on its worker's thread): its time starts now."""
@@ -402,152 +219,100 @@ class Engine:
 
     def _perform_there(self, work: Work, step: int) -> None:
         self._enter(work, step)
-        outcome = self._context.copy().run(perform, work)
-        self._deliver(outcome)
+        self._deliver(self._context.copy().run(perform, work))
 
     async def _perform_async(self, work: Work, step: int) -> None:
         self._enter(work, step)
         self._deliver(await perform_async(work))
 
-    @staticmethod
-    def _hand_over(work: Work, cancel: Callable[[], None]) -> None:
-        work.fence.on_cancel = cancel
-        work.fence.on_give_up = cancel
-        if work.fence.cancelled:
-            cancel()
+    def _isolate(self, work: Work) -> Outcome:
+        """Perform a work in a worker process (on a worker's thread)."""
+        with self._isolation_lock:
+            if self._isolation is None:
+                self._isolation = self.options.backends.isolation()
+        outcome: Outcome = self._isolation.perform(work)
+        return outcome
 
-    def _tell_check(
-        self, work: Work, phase: Any, faults: tuple[Fault, ...] | None
-    ) -> None:
+    def _tell_check(self, work: Work, phase: Any, faults: tuple[Fault, ...] | None) -> None:
         """Pass on that a contract is, or was, checked (on whichever thread checks it)."""
         place = (work.recipe.name, work.attempt, work.item_index, phase)
         now = self.clock.time()
         event: Event = (
-            ValidationStarted(*place, now) if faults is None else ValidationFinished(*place, faults, now)
+            ValidationStarted(*place, now)
+            if faults is None
+            else ValidationFinished(*place, faults, now)
         )
         if self.acting:
-            self.tell(event)
+            self.record.tell(event)
         else:
             self._deliver(event)
 
     # -- foreach ---------------------------------------------------------------------------
 
     def _fan_out(self, step: int, work: Work) -> None:
-        recipe, now = work.recipe, self.clock.time()
-        if recipe.guarded:
-            verdict = gate(work)
-            if verdict is not None:
-                self._in_flight += 1
-                self.absorb(verdict, step)
-                return
-        key = recipe.step.config.foreach or ""
-        raw = self._held.get(key)
-        elements = None if raw is None else decode(raw)
-        if not isinstance(elements, list):
-            found = "nothing is stored there" if raw is None else f"it holds {_json_kind(elements)}"
-            self.machine.refuse(
-                step, "StateError", f"foreach='{key}' needs a list under '{key}', and {found}"
-            )
-            self._pay_all()
+        recipe = work.recipe
+        if recipe.guarded and (verdict := gate(work)) is not None:
+            self.absorb(verdict, step)
             return
-        limit = recipe.step.config.max_concurrency or self._limit
-        self._fans[step] = _Fan(
-            recipe,
-            elements,
-            work.inputs,
-            work.visible,
-            deque(),
-            min(limit, self._limit, max(len(elements), 1)) if recipe.step.config.parallel else 1,
+        config = recipe.step.config
+        key = config.foreach or ""
+        elements = elements_of(key, self._held.get(key))
+        if isinstance(elements, str):
+            self.machine.refuse(step, "StateError", elements)
+            self.record.pay()
+            return
+        limit = min(config.max_concurrency or self._limit, self._limit) if config.parallel else 1
+        self._fans[step] = FanOut(
+            recipe, elements, work.inputs, work.visible, self._surroundings, limit
         )
-        self.record(FannedOut(recipe.name, len(elements), now))
-
-    def _pay_all(self) -> None:
-        while (owed := self.machine.owed) is not None:
-            self._write(self._pay(owed))
+        self.record.write(FannedOut(recipe.name, len(elements), self.clock.time()))
 
     def _start_items(self, command: StartItems, *, inline: bool) -> None:
         fan = self._fans.get(command.step)
         if fan is None or fan.closing:
             return
-        for item in command.items:
-            fan.source.append((item, command.attempt, command.context))
+        fan.source.extend((item, command.attempt, command.context) for item in command.items)
         serial = not fan.recipe.step.config.parallel  # then the machine hands out one at a time
         if inline and serial and self._alone(fan.recipe):
-            item, attempt, context = fan.source.popleft()
-            work = self._item_work(fan, item, attempt, context)
-            self.absorb(self._perform_here(work, command.step), command.step)
+            work = fan.next_work()
+            if work is not None:
+                self.absorb(self._perform_here(work, command.step), command.step)
         else:
             self._feed(command.step, fan)
 
-    def _feed(self, step: int, fan: _Fan) -> None:
+    def _feed(self, step: int, fan: FanOut) -> None:
         """Have as many workers on a foreach as it may have and has elements for."""
-        for _ in range(min(fan.limit - fan.loops, len(fan.source))):
+        for _ in range(fan.wanted):
             fan.loops += 1
             self._in_flight += 1
             self._note_timeout(fan.recipe)
-            if fan.recipe.signature.is_async and not fan.recipe.isolated:
+            if fan.recipe.on_loop:
                 self._spawn(self._pull_async(fan, step))
             else:
                 self._threads.submit(partial(self._pull, fan, step))
 
-    def _note_timeout(self, recipe: Recipe) -> None:
-        timeout = recipe.step.config.timeout
-        if timeout is not None:
-            self._shortest = min(self._shortest, timeout)
-            self._next_look = min(self._next_look, self.clock.monotonic() + timeout)
-
-    def _item_work(
-        self, fan: _Fan, item: int, attempt: int, context: dict[str, Any] | None
-    ) -> Work:
-        return Work(
-            fan.recipe,
-            attempt,
-            fan.inputs,
-            fan.visible,
-            self._surroundings,
-            item,
-            to_json(fan.elements[item]),  # parsed from JSON, so it is JSON
-            context,
-        )
-
-    def _pull(self, fan: _Fan, step: int) -> None:
-        """Run elements on a worker's thread until there are none left.
-
-        Pulling from one shared queue spares a hop between threads for every element.
-        """
-        source, deliver, run = fan.source, self._deliver, self._context.copy
-        while True:
-            try:
-                item, attempt, context = source.popleft()
-            except IndexError:
-                deliver(LoopEnded(step))
-                return
-            work = self._item_work(fan, item, attempt, context)
+    def _pull(self, fan: FanOut, step: int) -> None:
+        """Run elements (on a worker's thread) until there are none left."""
+        deliver, copied = self._deliver, self._context.copy
+        while (work := fan.next_work()) is not None:
             self._enter(work, step)
-            outcome = run().run(perform, work)
+            outcome = copied().run(perform, work)
             if outcome.failure is not None:
                 fan.held = True
             deliver(outcome)
             if work.fence.given_up:
                 return  # the driver has put another worker in this one's place
-            if fan.held or self._threads.waiting:  # let the driver decide, or others have a turn
-                deliver(LoopEnded(step))
-                return
+            if fan.held or self._threads.waiting:  # the driver must judge, or others want a turn
+                break
+        deliver(LoopEnded(step))
 
-    async def _pull_async(self, fan: _Fan, step: int) -> None:
-        import asyncio  # noqa: PLC0415 - here it is loaded already
+    async def _pull_async(self, fan: FanOut, step: int) -> None:
+        import asyncio  # noqa: PLC0415 - whoever runs a coroutine has it already
 
-        while True:
-            try:
-                item, attempt, context = fan.source.popleft()
-            except IndexError:
-                self._deliver(LoopEnded(step))
-                return
-            work = self._item_work(fan, item, attempt, context)
-            loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        while (work := fan.next_work()) is not None:
             task = loop.create_task(perform_async(work))
-            cancel = partial(loop.call_soon_threadsafe, task.cancel)
-            self._hand_over(work, cancel)
+            _hand_over(work, partial(loop.call_soon_threadsafe, task.cancel))
             self._enter(work, step)
             outcome = await task
             if outcome.failure is not None:
@@ -556,41 +321,52 @@ class Engine:
             if work.fence.given_up:
                 return
             if fan.held:
-                self._deliver(LoopEnded(step))
-                return
+                break
+        self._deliver(LoopEnded(step))
+
+    def _loop_ended(self, step: int) -> None:
+        self._in_flight -= 1
+        fan = self._fans.get(step)
+        if fan is None:
+            return
+        fan.loops -= 1
+        if fan.closing:
+            self._drain(step, fan)
+        elif not fan.held:
+            self._feed(step, fan)
 
     def _close(self, step: int) -> None:
         """Start no further element; tell those that run."""
         fan = self._fans.get(step)
         if fan is None:
             self.machine.drained(step)
-        else:
-            fan.closing = True
-            fan.source.clear()
-            for work, of in list(self._running.values()):
-                if of == step:
-                    work.fence.cancel()
-            if not fan.loops:
-                self._drained(step)
-        self._pay_all()
+            self.record.pay()
+            return
+        fan.close()
+        for work, of in list(self._running.values()):
+            if of == step:
+                work.fence.cancel()
+        self._drain(step, fan)
 
-    def _drained(self, step: int) -> None:
-        self._fans.pop(step, None)
-        self.machine.drained(step)
-        self._pay_all()
+    def _drain(self, step: int, fan: FanOut) -> None:
+        if not fan.loops:
+            self._fans.pop(step, None)
+            self.machine.drained(step)
+            self.record.pay()
 
     # -- outcomes --------------------------------------------------------------------------
 
     def handle(self, mail: Mail) -> None:
         """Deal with whatever came in."""
         if isinstance(mail, Outcome):
-            found = self._running.pop(id(mail.work), None)
-            if mail.work.fence.given_up or found is None:
-                work = mail.work
-                self.record(
-                    LateResult(work.recipe.name, work.attempt, work.item_index, self.clock.time())
-                )
+            work = mail.work
+            found = self._running.pop(id(work), None)
+            if found is None or work.fence.given_up:
+                late = (work.recipe.name, work.attempt, work.item_index)
+                self.record.write(LateResult(*late, self.clock.time()))
                 return
+            if work.item_index is None:
+                self._in_flight -= 1
             self.absorb(mail, found[1])
         elif isinstance(mail, LoopEnded):
             self._loop_ended(mail.step)
@@ -599,49 +375,33 @@ class Engine:
             self._replanned(mail)
         elif isinstance(mail, Cancel):
             self.cancel(mail.reason, now=mail.now)
-        elif isinstance(mail, (ValidationStarted, ValidationFinished)):
-            self.tell(mail)
         elif not isinstance(mail, Wake):
-            self.record(mail)
+            self.record.tell(mail)  # a check of a contract: it changes nothing
 
     def absorb(self, outcome: Outcome, step: int) -> None:
         """Turn an outcome into events."""
         work = outcome.work
-        item = work.item_index
-        if item is None and self._in_flight:
-            self._in_flight -= 1
-        name, now = work.recipe.name, self.clock.time()
+        item, name, now = work.item_index, work.recipe.name, self.clock.time()
         if self.interrupted:
             self.interrupted = False
-            self.cancel("interrupted", now=False)
+            self.cancel("interrupted")
         for refusal in outcome.refusals:
-            self.record(AccessRefused(name, work.attempt, item, refusal.access, refusal.key, now))
+            self.record.write(AccessRefused(name, work.attempt, item, *refusal, now))
         if outcome.spent is not None:
-            self.record(Spent(name, work.attempt, item, *outcome.spent, now))
-        if outcome.failure is None and item is None and not outcome.skipped:
-            outcome.failure = self._commit(name, outcome)
+            self.record.write(Spent(name, work.attempt, item, *outcome.spent, now))
+        if outcome.failure is None and item is None:
+            outcome.failure = self._store(name, outcome)
         if outcome.failure is not None:
-            self._failed(outcome, step, now)
-        elif item is not None:
-            output = outcome.output or b"null"
-            self.record(
-                ItemCompleted(
-                    name, item, work.attempt, output, outcome.writes,
-                    bool(outcome.skipped), now, outcome.ms,
-                )
-            )
-        elif outcome.skipped:
-            self._skipped(outcome, name, now)
+            self._failed(outcome, outcome.failure, step, now)
         else:
-            self.record(
-                StepCompleted(
-                    name, work.attempt, outcome.output or b"null", outcome.writes, now, outcome.ms
-                )
-            )
+            self.record.write(_completion(outcome, name, now))
+        if item is not None and self.machine.settled(step):
+            self._fans.pop(step, None)
         if self.ledger.tripped is not None and not self.machine.stopping:
             self._exhausted()
 
-    def _commit(self, name: str, outcome: Outcome) -> Failure | None:
+    def _store(self, name: str, outcome: Outcome) -> Failure | None:
+        """Store what a step brought, all of it or nothing."""
         output = outcome.output or b"null"
         try:
             if outcome.writes:
@@ -652,59 +412,22 @@ class Engine:
                 return None
         except StateError as error:
             return failure_of(error)
-        for warning in warnings:
-            self.record(Warned(warning, name, self.clock.time()))
+        for each in warnings:
+            self.record.warn(each, name)
         return None
 
-    def _skipped(self, outcome: Outcome, name: str, now: float) -> None:
-        returned = outcome.skipped == "returned"
-        self.state.commit({**(outcome.writes or {}), name: b"null"})
-        reason = "its action returned SKIP" if returned else "its `when` was false"
-        cause = "returned" if returned else "when"
-        self.record(
-            StepSkipped(name, outcome.work.attempt, reason, cause, True, now, outcome.ms)
-        )
-
-    def _failed(self, outcome: Outcome, step: int, now: float) -> None:
-        work, failure = outcome.work, outcome.failure
-        if failure is None:
-            return
-        event = self.machine.decide(step, work.attempt, work.item_index, failure, now, outcome.ms)
-        self.record(event)
+    def _failed(self, outcome: Outcome, failure: Failure, step: int, now: float) -> None:
+        item = outcome.work.item_index
+        event = self.machine.decide(step, outcome.work.attempt, item, failure, now, outcome.ms)
+        self.record.write(event)
         if event.action == "retry" and event.delay > 0:
-            due = self.clock.monotonic() + event.delay
-            heapq.heappush(self._timers, (due, next(self._ticket), step, work.item_index))
-        if work.item_index is not None:
-            self._let_go(step)
-
-    def _let_go(self, step: int) -> None:
-        """Go on with a foreach that was held until a failure was judged."""
+            self.timers.retry_in(event.delay, step, item)
         fan = self._fans.get(step)
         if fan is not None and self.machine.goes_on(step):
             fan.held = False
             self._feed(step, fan)
 
-    def _loop_ended(self, step: int) -> None:
-        self._in_flight -= 1
-        fan = self._fans.get(step)
-        if fan is None:
-            return
-        fan.loops -= 1
-        if fan.closing and not fan.loops:
-            self._drained(step)
-        elif not fan.held:
-            self._feed(step, fan)
-
-    # -- time ------------------------------------------------------------------------------
-
-    def patience(self) -> float | None:
-        """Return for how many seconds of the clock nothing needs to be done; None for ever."""
-        soonest = min(self._next_look, self._ends, self._grace_ends)
-        if self._timers:
-            soonest = min(soonest, self._timers[0][0])
-        if soonest == _TO_THE_END:
-            return None
-        return max(soonest - self.clock.monotonic(), 0.0)
+    # -- time and the end ------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
@@ -713,69 +436,55 @@ class Engine:
 
     def look_at_the_clock(self) -> None:
         """Do what is due: retries, timeouts, the end of the budget or of the grace."""
-        if not self._timers and self._next_look == self._ends == self._grace_ends == _TO_THE_END:
-            return
-        now = self.clock.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            _, _, step, item = heapq.heappop(self._timers)
+        for step, item in self.timers.retries_due():
             self.machine.due(step, item)
-        if now >= self._next_look:
-            self._give_up_late(now)
-        if now >= self._ends:
-            self._ends = _TO_THE_END
-            limit = self.options.budget.seconds
-            self.ledger.trip("seconds", f"wall-time budget of {limit:g} s is spent")
+        if self.timers.look_due():
+            self._give_up_late()
+        if self.timers.end_due():
+            self.ledger.trip(
+                "seconds", f"wall-time budget of {self.options.budget.seconds:g} s is spent"
+            )
             self._exhausted()
-        if now >= self._grace_ends:
-            self._grace_ends = _TO_THE_END
+        if self.timers.grace_due():
             self._abandon("did not stop when told")
 
-    def _give_up_late(self, now: float) -> None:
-        soonest = _TO_THE_END
+    def _give_up_late(self) -> None:
+        """Give up the attempts whose time is over."""
+        now, soonest = self.clock.monotonic(), float("inf")
         for work, step in list(self._running.values()):
             deadline = work.fence.deadline
-            if deadline is None:
-                continue
-            if now >= deadline:
-                timeout = work.recipe.step.config.timeout
-                phase = "did not finish" if timeout else "was not validated"
-                limit = timeout or work.recipe.step.config.validation_timeout or 0.0
-                error = StepTimeoutError(
-                    f"step '{work.recipe.name}' {phase} within {limit:g} s",
-                    step_id=work.recipe.name,
-                    attempt=work.attempt,
-                )
-                self._give_up(work, step, error)
-            else:
+            if deadline is not None and now >= deadline:
+                self._give_up(work, step, _timed_out(work))
+            elif deadline is not None:
                 soonest = min(soonest, deadline)
-        if self._in_flight and self._shortest != _TO_THE_END:
-            soonest = min(soonest, now + self._shortest)
-        self._next_look = soonest
+        self.timers.look_again(soonest, running=not self.idle)
 
     def _give_up(self, work: Work, step: int, error: ExecutionError) -> None:
         """Wait no longer for an attempt; whatever it still brings is dropped."""
         if self._running.pop(id(work), None) is None:
             return
         work.fence.give_up()
-        if not work.recipe.signature.is_async and not work.recipe.isolated:
+        if work.recipe.stuck_when_given_up:
             self._threads.replace_one()
         outcome = Outcome(work, failure=failure_of(error))
         outcome.ms = (self.clock.monotonic() - work.started) * 1000.0
+        if work.item_index is None:
+            self._in_flight -= 1
         self.absorb(outcome, step)
         if work.item_index is not None:
             self._loop_ended(step)
 
     def _exhausted(self) -> None:
         budget, message = self.ledger.tripped or ("", "")
-        self.record(BudgetExhausted(budget, message, self.clock.time()))
+        self.record.write(BudgetExhausted(budget, message, self.clock.time()))
         self._tell_to_stop()
 
     def cancel(self, reason: str, *, now: bool = False) -> None:
         """Start nothing new and tell what runs to stop; `now` does not wait for it."""
-        self._hurry = False
         if not self.machine.stopping:
-            self.record(CancelRequested(reason, self.clock.time()))
+            self.record.write(CancelRequested(reason, self.clock.time()))
             self._tell_to_stop()
+        self._hurry = False
         if now:
             self._abandon("was given up")
 
@@ -786,110 +495,93 @@ class Engine:
             work.fence.cancel()
 
     def _tell_to_stop(self) -> None:
-        self._timers.clear()
+        self.timers.forget_retries()
         self.tell_running()
         self._hurry = False
-        self._grace_ends = self.clock.monotonic() + self.options.grace
+        self.timers.grace(self.options.grace)
 
     def _abandon(self, why: str) -> None:
         for work, step in list(self._running.values()):
             error = ExecutionError(f"step '{work.recipe.name}' {why}", step_id=work.recipe.name)
             self._give_up(work, step, error)
 
-    # -- replanning ------------------------------------------------------------------------
-
-    def _replan(self, step: int) -> None:
-        replanner = self.options.replanner
-        failed = self.machine.last_failure(step)
-        if replanner is None or failed is None:
-            self.machine.refuse(step, "ConfigError", "its policy says replan and there is no replanner")
-            self._pay_all()
-            return
-        request = ReplanRequest(
-            self.graph.steps[step].name,
-            failed.error,
-            failed.message,
-            failed.faults,
-            self.graph.outline,
-            tuple(self._held),
-            self.machine.replans(step),
-        )
-        self._in_flight += 1
-        self._threads.submit(partial(self._ask_replanner, replanner, request, step))
-
-    def _ask_replanner(self, replanner: Replanner, request: ReplanRequest, step: int) -> None:
-        """Ask for new steps (on a worker's thread)."""
-        try:
-            self._deliver(Replanned(step, list(replanner(request)), None))
-        except BaseException as error:  # noqa: BLE001 - a replanner may do anything at all
-            self._deliver(Replanned(step, None, error))
-
-    def _replanned(self, mail: Replanned) -> None:
-        step, name = mail.step, self.graph.steps[mail.step].name
-        if self.machine.stopping:
-            return
-        try:
-            if mail.error is not None:
-                raise mail.error
-            steps = [as_step(each) for each in mail.steps or ()]
-            graph = self.graph.splice(name, steps)
-            self._verify(graph, {each.name for each in steps})
-        except BaseException as error:  # noqa: BLE001 - see above
-            cls, message = sanitize_exception(error)
-            self.machine.refuse(step, cls, f"the replanner gave no plan: {message}")
-            self._pay_all()
-            return
-        self._splice(graph, step, [each.name for each in steps])
-
-    def _verify(self, graph: TaskGraph, names: set[str]) -> None:
-        """Hold new steps to what `kairos validate` would hold them to."""
-        from kairos.verify import verify_plan  # noqa: PLC0415 - only a replan pays for it
-
-        for finding in verify_plan(graph, inputs=tuple(self._inputs)):
-            if finding.severity is Severity.ERROR and finding.step in names:
-                raise PlanError(f"{finding.code} {finding.message}", step_id=finding.step)
-
-    def _splice(self, graph: TaskGraph, step: int, names: Iterable[str]) -> None:
-        self.graph = graph
-        self._needs = graph.dependencies
-        new = len(graph.steps) - len(self._recipes)
-        self._recipes = [*self._recipes, *([None] * new)]  # a copy: other runs share the list
-        self._recipes[step] = None
-        self._fans.pop(step, None)
-        plan = {name: graph.outline[name] for name in names}
-        self.machine.spliced(graph, step)
-        self.record(PlanSpliced(graph.steps[step].name, plan, self.clock.time()))
-
-    # -- the end ---------------------------------------------------------------------------
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run has ended."""
-        return self.machine.finished
-
     def result(self) -> WorkflowResult:
         """Let the workers go and fold the run."""
         self._threads.stop()
-        if self._processes is not None:
-            self._processes.close()
+        if self._isolation is not None:
+            self._isolation.close()
         result = WorkflowResult.of_run(
-            self.journal,
+            self.options.journal,
             state=dict(self._held),
             terminal=self.graph.terminal,
             redactor=self.options.redactor,
         )
-        for observer in self._observers:
+        for observer in self.record.observers:
             result.warnings.extend(getattr(observer, "warnings", ()))
         return result
 
+    # -- replanning ------------------------------------------------------------------------
 
-def _bound(observer: Any, run_id: str) -> Observer:
-    """Return what is told of this run: an observer that keeps runs apart gives a child for it."""
-    for_run = getattr(observer, "for_run", None)
-    bound: Observer = observer if for_run is None else for_run(run_id)
-    return bound
+    def _replan(self, step: int) -> None:
+        replanner = self.options.replanner
+        request = request_for(self.machine, self.graph, step, self._held)
+        if replanner is None or request is None:
+            reason = "its policy says replan, and the workflow has no replanner"
+            self.machine.refuse(step, "ConfigError", reason)
+            self.record.pay()
+            return
+        self._in_flight += 1
+        self._threads.submit(partial(ask, replanner, request, step, self._deliver))
+
+    def _replanned(self, mail: Replanned) -> None:
+        if self.machine.stopping:
+            return
+        step = mail.step
+        try:
+            graph, names = verified(self.graph, mail, self._inputs)
+        except Exception as error:  # noqa: BLE001 - whatever the replanner raised, or its steps
+            name, message = sanitize_exception(error)
+            self.machine.refuse(step, name, f"the replanner gave no plan: {message}")
+            self.record.pay()
+            return
+        self.graph, self._needs = graph, graph.dependencies
+        new = len(graph.steps) - len(self._recipes)
+        self._recipes = [*self._recipes, *([None] * new)]  # a copy: other runs share the list
+        self._recipes[step] = None
+        self._fans.pop(step, None)
+        self.machine.spliced(graph, step)
+        plan = {name: graph.outline[name] for name in names}
+        self.record.write(PlanSpliced(graph.steps[step].name, plan, self.clock.time()))
 
 
-def _json_kind(value: Any) -> str:
-    kinds = {dict: "an object", str: "a string", bool: "a boolean", type(None): "null"}
-    return kinds.get(type(value), "a number")
+def _hand_over(work: Work, cancel: Callable[[], None]) -> None:
+    """Have an attempt on an event loop cancelled when it should stop."""
+    work.fence.on_cancel = cancel
+    work.fence.on_give_up = cancel
+    if work.fence.cancelled:
+        cancel()
+
+
+def _timed_out(work: Work) -> StepTimeoutError:
+    config = work.recipe.step.config
+    name = work.recipe.name
+    if config.timeout is None:
+        told = f"step '{name}' was not validated within {config.validation_timeout:g} s"
+    else:
+        told = f"step '{name}' did not finish within {config.timeout:g} s"
+    return StepTimeoutError(told, step_id=name, attempt=work.attempt)
+
+
+def _completion(outcome: Outcome, name: str, now: float) -> Event:
+    """Return the event of an attempt that did not fail."""
+    work, output, ms = outcome.work, outcome.output or b"null", outcome.ms
+    if work.item_index is not None:
+        item, skipped = work.item_index, bool(outcome.skipped)
+        return ItemCompleted(name, item, work.attempt, output, outcome.writes, skipped, now, ms)
+    if not outcome.skipped:
+        return StepCompleted(name, work.attempt, output, outcome.writes, now, ms)
+    stores_none = True
+    if outcome.skipped == "returned":
+        reason = "its action returned SKIP"
+        return StepSkipped(name, work.attempt, reason, "returned", stores_none, now, ms)
+    return StepSkipped(name, work.attempt, "its `when` was false", "when", stores_none, now, ms)

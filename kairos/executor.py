@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kairos.budget import Budget
+from kairos.defaults import local_backends, new_journal
 from kairos.driver import RunInterrupted, drive
 from kairos.encoding import encode
-from kairos.engine import RunOptions
 from kairos.exceptions import ConfigError
 from kairos.failure import FailureRouter
 from kairos.hooks import ExecutorHooks, HookObserver
+from kairos.options import RunOptions
 from kairos.plan import TaskGraph
-from kairos.ports import Clock, Journal, Observer
+from kairos.ports import Clock, Journal, Observer, SystemClock
 from kairos.results import WorkflowResult
 from kairos.source import declared_here
 from kairos.state import StateStore
@@ -49,16 +51,16 @@ class StepExecutor:
     ) -> None:
         self._state = state
         self._hooks = list(hooks or ())
-        self._budget = Budget(llm_calls=max_llm_calls)
+        self._journal = journal
         self._options = RunOptions(
+            local_backends(),
+            new_journal(),
             router=failure_router,
             check=validator is not None,
-            budget=self._budget,
+            budget=Budget(llm_calls=max_llm_calls),
             max_concurrency=max_concurrency,
-            journal=journal,
+            clock=clock or SystemClock(),
         )
-        if clock is not None:
-            self._options.clock = clock
         self._llm_calls = 0
 
     @property
@@ -73,10 +75,11 @@ class StepExecutor:
     def run(self, graph: TaskGraph) -> WorkflowResult:
         """Run a plan; what the state holds already are its inputs."""
         graph.check()
-        options = self._options
-        options.workflow = graph.name
         observers = observers_of(self._hooks, graph)
-        options.observers = observers
+        journal = new_journal() if self._journal is None else self._journal
+        options = replace(
+            self._options, workflow=graph.name, observers=observers, journal=journal
+        )
         result = drive(graph, self._state, dict(self._state.values), options)
         self._llm_calls += result.llm_calls
         for observer in observers:

@@ -213,6 +213,14 @@ class Machine:
         """Return how often a step was replanned."""
         return self._replans.get(step, 0)
 
+    def name(self, step: int) -> str:
+        """Return a step's name."""
+        return self._steps[step].name
+
+    def settled(self, step: int) -> bool:
+        """Whether a step has come to its end."""
+        return self._state[step] == _SETTLED
+
     def attempts(self, step: int) -> int:
         """Return how many attempts at a step have begun."""
         return self._attempts[step]

@@ -7,12 +7,12 @@ Each has an official fake or a simplest implementation that ships with kairos:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Protocol, runtime_checkable
 
 from kairos.events import Event
 
-__all__ = ["Clock", "Journal", "Observer", "SystemClock"]
+__all__ = ["Clock", "Isolation", "Journal", "Loop", "Observer", "SystemClock", "Workers"]
 
 
 @runtime_checkable
@@ -24,6 +24,7 @@ class Observer(Protocol):
 
     def observe(self, event: Event) -> None:
         """Take note of one event."""
+        ...
 
 
 class Journal(Protocol):
@@ -31,9 +32,11 @@ class Journal(Protocol):
 
     def append(self, event: Event) -> None:
         """Keep one event.  Returning means that it is kept."""
+        ...
 
     def __iter__(self) -> Iterator[Event]:
         """Give back what was kept."""
+        ...
 
 
 class Clock(Protocol):
@@ -41,9 +44,11 @@ class Clock(Protocol):
 
     def time(self) -> float:
         """Return seconds since the epoch, for the record."""
+        ...
 
     def monotonic(self) -> float:
         """Return seconds that never go back, for deadlines and durations."""
+        ...
 
     def span(self, seconds: float | None, *, idle: bool) -> float | None:
         """Return how many real seconds may pass while `seconds` of this clock do; None: any.
@@ -51,9 +56,59 @@ class Clock(Protocol):
         `idle` says that nothing is running, so that only time itself can bring news: a manual
         clock then moves on by itself.
         """
+        ...
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Have `wake` called when the time is moved by hand; returns what ends that."""
+        ...
+
+
+class Workers(Protocol):
+    """A pool of threads.  A job deals with its own errors."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a job waits for a thread."""
+        ...
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Run a job as soon as a thread is free."""
+        ...
+
+    def replace_one(self) -> None:
+        """Make up for a thread that is stuck in a job nobody waits for any more."""
+        ...
+
+    def stop(self) -> None:
+        """Let the threads go once they have finished what they are doing."""
+        ...
+
+
+class Loop(Protocol):
+    """An event loop beside the driver."""
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], /) -> Callable[[], None]:
+        """Start a coroutine; what is returned cancels it, from any thread."""
+        ...
+
+    def stop(self) -> None:
+        """Cancel what is left, and let the loop go."""
+        ...
+
+
+class Isolation(Protocol):
+    """Performs attempts where they can reach nothing but what they may read.
+
+    A work and its outcome are those of `kairos.attempt`.
+    """
+
+    def perform(self, work: Any) -> Any:
+        """Make the attempt, on the calling thread's time, and return its outcome."""
+        ...
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        ...
 
 
 class SystemClock:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from kairos.attempt import Recipe
 from kairos.budget import Budget
 from kairos.contract import Contract, ContractBroken, compile_contract
+from kairos.defaults import local_backends, new_journal
 from kairos.driver import RunControl, drive
 from kairos.encoding import decode, encode
-from kairos.engine import Replanner, RunOptions
 from kairos.exceptions import ConfigError, ValidationError, did_you_mean
 from kairos.executor import ExecutorHooks, encoded_inputs, observers_of
 from kairos.failure import FailurePolicy, FailureRouter
 from kairos.hooks import HookObserver
+from kairos.options import Replanner, RunOptions
 from kairos.plan import TaskGraph
-from kairos.ports import Clock, Journal, Observer, SystemClock
+from kairos.ports import Clock, Observer, SystemClock
 from kairos.results import WorkflowResult
 from kairos.run import Run
 from kairos.security import Redactor
@@ -251,6 +252,8 @@ class Workflow:
     def _prepare(self, inputs: Mapping[str, bytes]) -> tuple[RunOptions, list[Observer]]:
         observers = observers_of(self._hooks, self._graph)
         options = RunOptions(
+            local_backends(),
+            new_journal(),
             workflow=self._name,
             router=FailureRouter(self._policy),
             budget=self._budget,

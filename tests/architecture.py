@@ -47,10 +47,20 @@ FLOORS: dict[str, set[str]] = {
         "step",
         "validators",
     },
-    "plan": {"plan", "verify"},
+    "plan": {"plan", "plan_faults", "verify"},
     "machine": {"machine"},
-    "executor": {"driver", "executor"},
-    "workflow": {"run", "workflow"},
+    "executor": {
+        "async_driver",
+        "driver",
+        "engine",
+        "fanout",
+        "hooks",
+        "options",
+        "record",
+        "replanning",
+        "timers",
+    },
+    "workflow": {"defaults", "executor", "run", "workflow"},
     "top": {"cli", "testing"},
 }
 

@@ -1,0 +1,75 @@
+"""A foreach on its way: its elements, and the workers that pull them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import to_json
+
+from kairos.attempt import Recipe, Surroundings, Work
+from kairos.encoding import decode
+
+__all__ = ["FanOut", "elements_of"]
+
+
+@dataclass(slots=True)
+class FanOut:
+    """The elements of one foreach, and which of them wait for a worker.
+
+    Workers pull from `source`, which spares a hop between threads for every element.  `loops`
+    counts those at work, up to `limit`; `closing` says that no further element may start, `held`
+    that an element failed and what this means is not decided yet.
+    """
+
+    recipe: Recipe
+    elements: list[Any]
+    inputs: Mapping[str, bytes]
+    visible: Mapping[str, bytes]
+    surroundings: Surroundings
+    limit: int
+    source: deque[tuple[int, int, dict[str, Any] | None]] = field(default_factory=deque)
+    loops: int = 0
+    closing: bool = False
+    held: bool = False
+
+    def next_work(self) -> Work | None:
+        """Take the next element that waits, as an attempt at it.  From any thread."""
+        try:
+            item, attempt, context = self.source.popleft()
+        except IndexError:
+            return None
+        return Work(
+            self.recipe,
+            attempt,
+            self.inputs,
+            self.visible,
+            self.surroundings,
+            item,
+            to_json(self.elements[item]),  # parsed from JSON, so it is JSON
+            context,
+        )
+
+    @property
+    def wanted(self) -> int:
+        """How many more workers it may have and has elements for."""
+        return max(min(self.limit - self.loops, len(self.source)), 0)
+
+    def close(self) -> None:
+        """Let no further element start."""
+        self.closing = True
+        self.source.clear()
+
+
+def elements_of(key: str, raw: bytes | None) -> list[Any] | str:
+    """Return the list that a foreach runs over, or in words why there is none."""
+    if raw is None:
+        return f"foreach='{key}' needs a list under '{key}', and nothing is stored there"
+    value = decode(raw)
+    if isinstance(value, list):
+        return value
+    kinds = {dict: "an object", str: "a string", bool: "a boolean", type(None): "null"}
+    kind = kinds.get(type(value), "a number")
+    return f"foreach='{key}' needs a list under '{key}', and it holds {kind}"
