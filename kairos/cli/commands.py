@@ -97,6 +97,57 @@ def _run(  # noqa: PLR0917 - typer calls it by name
     _exit(work)
 
 
+@app.command("validate")
+def _validate(
+    module: _Module,
+    workflows_dir: _WorkflowsDir = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+    as_json: _Json = False,
+    no_color: _NoColor = False,
+) -> None:
+    """Check a workflow without running it."""
+
+    def work() -> int:
+        from kairos.cli.validate import ValidateOptions, validate  # noqa: PLC0415 - as above
+
+        return validate(ValidateOptions(module, workflows_dir, strict, as_json, no_color))
+
+    _exit(work)
+
+
+@app.command("inspect")
+def _inspect(  # noqa: PLR0917 - typer calls it by name
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET", help="A run's log, a folder of logs (the latest), or a workflow."
+        ),
+    ],
+    failures: Annotated[
+        bool, typer.Option("-f", "--failures", help="Show what failed, attempt by attempt.")
+    ] = False,
+    step: Annotated[
+        str | None, typer.Option("-s", "--step", metavar="NAME", help="Show one step in full.")
+    ] = None,
+    workflows_dir: _WorkflowsDir = None,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Draw a workflow as a Mermaid flowchart.")
+    ] = False,
+    as_json: _Json = False,
+    no_color: _NoColor = False,
+) -> None:
+    """Show what a run did, from its log; or the plan of a workflow."""
+
+    def work() -> int:
+        from kairos.cli.inspect import InspectOptions, inspect  # noqa: PLC0415 - as above
+
+        return inspect(
+            InspectOptions(target, failures, step, workflows_dir, mermaid, as_json, no_color)
+        )
+
+    _exit(work)
+
+
 @app.command("version")
 def _version() -> None:
     """Print the version."""
