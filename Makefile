@@ -20,7 +20,7 @@ define install
 endef
 
 demo: $(VENV)/.installed-cli
-	@$(BIN)/python examples/dependency_audit.py
+	@$(BIN)/python examples/dependency_audit.py --html build/audit.html --json build/audit.json
 
 # pytest comes last, so that its closing line is the last word.
 test: lint
@@ -51,12 +51,12 @@ $(BIN)/python:
 
 # The stamps lie inside the environment, so that they go when it goes.
 $(VENV)/.installed-cli: pyproject.toml constraints.txt | $(BIN)/python
-	$(call install,cli)
+	$(call install,cli$(comma)demo)
 	@touch $@
 
 # dev holds all that cli does, so the demo after the tests installs nothing.
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(call install,dev$(comma)cli)
+	$(call install,dev$(comma)cli$(comma)demo)
 	@touch $(VENV)/.installed-cli $@
 
 comma := ,

@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from kairos.results import AttemptRecord as AttemptRecord
     from kairos.results import ItemResult as ItemResult
     from kairos.results import StepResult as StepResult
-    from kairos.results import WorkflowResult as WorkflowResult
     from kairos.run import Run as Run
     from kairos.schema import ContractPair as ContractPair
     from kairos.schema import FieldDefinition as FieldDefinition
@@ -79,6 +78,7 @@ if TYPE_CHECKING:
     from kairos.validators import StructuralValidator as StructuralValidator
     from kairos.verify import Finding as Finding
     from kairos.workflow import Workflow as Workflow
+    from kairos.workflow_result import WorkflowResult as WorkflowResult
 
 _HOME = {
     "budget": ("Budget",),
@@ -128,7 +128,7 @@ _HOME = {
         "RunSummary",
     ),
     "plan": ("TaskGraph",),
-    "results": ("AttemptRecord", "ItemResult", "StepResult", "WorkflowResult"),
+    "results": ("AttemptRecord", "ItemResult", "StepResult"),
     "run": ("Run",),
     "schema": (
         "ContractPair",
@@ -143,6 +143,7 @@ _HOME = {
     "validators": ("CompositeValidator", "LLMValidator", "StructuralValidator"),
     "verify": ("Finding",),
     "workflow": ("Workflow",),
+    "workflow_result": ("WorkflowResult",),
 }
 _MODULE_OF = {name: f"kairos.{module}" for module, names in _HOME.items() for name in names}
 

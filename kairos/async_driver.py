@@ -12,7 +12,7 @@ from kairos.driver import RunControl
 from kairos.engine import Engine
 from kairos.options import Mail, RunOptions, Wake
 from kairos.plan import TaskGraph
-from kairos.results import WorkflowResult
+from kairos.workflow_result import WorkflowResult
 from kairos.state import StateStore
 
 __all__ = ["drive_async"]

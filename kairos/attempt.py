@@ -25,7 +25,8 @@ from kairos.security import sanitize_exception
 from kairos.signature import Signature, read_signature
 from kairos.source import defined_at
 from kairos.state import Inputs, MissingKeyError, Refusal, ScopedStateProxy
-from kairos.step import SKIP, Fence, Step, StepContext
+from kairos.context import Fence, StepContext
+from kairos.step import SKIP, Step
 
 __all__ = [
     "Failure",
@@ -114,9 +115,7 @@ class Recipe:
         self.check = check
         self.input: Contract | None = contracts.input if check else None
         # an annotation parses and writes values, so it holds even where contracts are not checked
-        self.output: Contract | None = (
-            contracts.output if check or step.signature.typed else None
-        )
+        self.output: Contract | None = contracts.output if check or step.signature.typed else None
         self.item_contract = contracts.parameters.get(step.signature.item or "")
         self.validators = step.validators if check else ()
         self.when = None if step.when is None else _Predicate(step.when, step)
@@ -127,9 +126,7 @@ class Recipe:
         self.on_loop = step.signature.is_async and not self.isolated
         self.stuck_when_given_up = not self.on_loop and not self.isolated
         slow_check = bool(self.validators) and step.config.validation_timeout is not None
-        self.beside = (
-            self.on_loop or self.isolated or slow_check or step.config.timeout is not None
-        )
+        self.beside = self.on_loop or self.isolated or slow_check or step.config.timeout is not None
 
 
 class Surroundings(NamedTuple):
@@ -217,7 +214,7 @@ def perform(work: Work) -> Outcome:
         if recipe.guarded and not _may_start(work, context):
             outcome = Outcome(work, skipped="when")
         elif recipe.isolated and work.surroundings.isolate is not None:
-            return _timed(_recheck(work.surroundings.isolate(work)), begun)
+            return _timed(_isolated(work, context, work.surroundings.isolate), begun)
         else:
             if recipe.signature.typed:
                 args, kwargs = _arguments(work, context)
@@ -301,7 +298,9 @@ def failure_of(error: BaseException) -> Failure:
         message = sanitize_exception(KairosError(words))[1]
     if isinstance(error, ContractBroken):
         faults = tuple(Fault(e.field, e.expected, e.actual, e.message) for e in error.errors)
-        return Failure(FailureType.VALIDATION, error, name, message, faults, error.__dict__.get("raw"))
+        return Failure(
+            FailureType.VALIDATION, error, name, message, faults, error.__dict__.get("raw")
+        )
     return Failure(FailureType.EXECUTION, error, name, message)
 
 
@@ -422,6 +421,17 @@ def _ask_validators(work: Work, output: bytes) -> None:
         result = validator.validate(decode(output), work.recipe.step.output_contract)
         if not result.valid:
             raise ContractBroken(tuple(result.errors), type(validator).__name__)
+
+
+def _isolated(work: Work, context: StepContext, isolate: Callable[[Work], Outcome]) -> Outcome:
+    """Have an attempt made in a worker process; `context` is what `when` was asked with."""
+    outcome = _recheck(isolate(work))
+    if isinstance(context.state, ScopedStateProxy):
+        outcome.refusals = (*context.state.refusals, *outcome.refusals)
+    if context.spent is not None:
+        spent = outcome.spent
+        outcome.spent = context.spent if spent is None else context.spent.plus(spent)
+    return outcome
 
 
 def _recheck(outcome: Outcome) -> Outcome:

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from kairos.engine import Engine
 from kairos.options import Cancel, Mail, RunOptions, Wake
 from kairos.plan import TaskGraph
-from kairos.results import WorkflowResult
+from kairos.workflow_result import WorkflowResult
 from kairos.state import StateStore
 
 __all__ = ["RunControl", "RunInterrupted", "drive"]
@@ -77,7 +77,7 @@ def _interrupts(engine: Engine, deliver: Callable[[Mail], None]) -> Iterator[lis
     def strike(number: int, frame: object) -> None:
         del frame
         struck.append(number)
-        if engine.acting:
+        if engine.crew.acting:
             engine.interrupted = True
             raise KeyboardInterrupt
         deliver(Cancel(INTERRUPTED, len(struck) > 1))
@@ -130,7 +130,9 @@ def _loop(engine: Engine, mailbox: SimpleQueue[Mail], *, inline: bool) -> None:
             patience = engine.timers.patience()
             wait = engine.clock.span(patience, idle=engine.idle)
             try:
-                mail = mailbox.get(timeout=wait) if wait is None or wait > 0 else mailbox.get_nowait()
+                mail = (
+                    mailbox.get(timeout=wait) if wait is None or wait > 0 else mailbox.get_nowait()
+                )
             except Empty:
                 pass
             else:

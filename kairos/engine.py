@@ -6,8 +6,6 @@ functions that say otherwise; workers deliver their outcomes into the mailbox.
 
 from __future__ import annotations
 
-import contextvars
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,10 +19,9 @@ from kairos.attempt import (
     Work,
     failure_of,
     gate,
-    perform,
-    perform_async,
 )
 from kairos.budget import Ledger
+from kairos.crew import Crew
 from kairos.events import (
     AccessRefused,
     BudgetExhausted,
@@ -44,20 +41,18 @@ from kairos.events import (
 )
 from kairos.exceptions import ExecutionError, StateError, StepTimeoutError
 from kairos.fanout import FanOut, elements_of
-from kairos.machine import Close, Machine, Start, StartItems
+from kairos.commands import Close, Start, StartItems
+from kairos.machine import Machine
 from kairos.options import Cancel, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
 from kairos.plan import TaskGraph
-from kairos.ports import Isolation
 from kairos.record import Record
 from kairos.replanning import ask, request_for, verified
-from kairos.results import WorkflowResult
+from kairos.workflow_result import WorkflowResult
 from kairos.security import sanitize_exception
 from kairos.state import StateStore, layered
 from kairos.timers import Timers
 
 __all__ = ["Engine"]
-
-MAX_THREADS = 32
 
 
 class Engine:
@@ -86,34 +81,36 @@ class Engine:
         self.record = Record(self.machine, state, options, self.run_id)
         self.ledger = Ledger(options.budget)
         self.timers = Timers(options.clock.monotonic)
+        self.crew = Crew(
+            options.backends,
+            options.clock,
+            self.timers,
+            deliver=deliver,
+            spawn=spawn,
+            stopping=lambda: self.machine.stopping,
+            max_concurrency=options.max_concurrency,
+            name=f"kairos-{self.run_id[:8]}",
+        )
         self.interrupted = False  # Ctrl-C struck an action on this thread
-        self.acting = False  # an action runs on this thread right now
         self._hurry = False  # mail is on its way that must be read before anything else starts
         self._deliver = deliver
-        self._spawn = spawn
         self._inputs = inputs
         self._held = state.values
         self._needs = graph.dependencies
         known = options.recipes
-        self._recipes = [None] * len(graph.steps) if known is None else known
+        self._recipes: list[Recipe | None] = [None] * len(graph.steps) if known is None else known
         self._fans: dict[int, FanOut] = {}
-        self._running: dict[int, tuple[Work, int]] = {}
-        self._in_flight = 0
-        self._limit = min(options.max_concurrency or MAX_THREADS, MAX_THREADS)
-        self._threads = options.backends.threads(self._limit, f"kairos-{self.run_id[:8]}")
-        self._context = contextvars.copy_context()
-        self._isolation: Isolation | None = None
-        self._isolation_lock = threading.Lock()
         self._surroundings = Surroundings(
             self.run_id,
             self.ledger,
             self.clock.monotonic,
             self._tell_check if self.record.heard else None,
-            self._isolate,
+            self.crew.isolate,
         )
 
     def begin(self) -> None:
         """Start the run."""
+        self.crew.prepare(self.graph.steps)
         if self.options.budget.seconds is not None:
             self.timers.end_in(self.options.budget.seconds)
         self.state.commit(self._inputs)
@@ -164,74 +161,31 @@ class Engine:
         recipe = self._recipe(step)
         inputs, visible = self._scope(step, recipe)
         work = Work(
-            recipe, command.attempt, inputs, visible, self._surroundings, None, None, command.context
+            recipe,
+            command.attempt,
+            inputs,
+            visible,
+            self._surroundings,
+            None,
+            None,
+            command.context,
         )
         self.record.write(StepStarted(recipe.name, command.attempt, self.clock.time()))
         if recipe.step.config.foreach is not None:
             self._fan_out(step, work)
         elif inline and self._alone(recipe):
-            self.absorb(self._perform_here(work, step), step)
+            self.absorb(self.crew.here(work, step), step)
         else:
-            self._send(work, step)
+            self.crew.send(work, step)
 
     def _alone(self, recipe: Recipe) -> bool:
         return (
-            not self._in_flight
+            not self.crew.in_flight
             and not self.machine.crowded
             and not recipe.beside
             and not self.timers.waiting
             and not self.timers.limited
         )
-
-    def _perform_here(self, work: Work, step: int) -> Outcome:
-        self._running[id(work)] = (work, step)
-        self.acting = True
-        try:
-            return perform(work)
-        finally:
-            self.acting = False
-            self._running.pop(id(work), None)
-
-    def _send(self, work: Work, step: int) -> None:
-        """Have an attempt made beside the driver."""
-        self._in_flight += 1
-        self._note_timeout(work.recipe)
-        if work.recipe.on_loop:
-            _hand_over(work, self._spawn(self._perform_async(work, step)))
-        else:
-            self._threads.submit(partial(self._perform_there, work, step))
-
-    def _note_timeout(self, recipe: Recipe) -> None:
-        config = recipe.step.config
-        if config.timeout is not None:
-            self.timers.timeout(config.timeout)
-        if recipe.validators and config.validation_timeout is not None:
-            self.timers.timeout(config.validation_timeout)
-
-    def _enter(self, work: Work, step: int) -> None:
-        """Take an attempt up (on its worker's thread): its time starts now."""
-        timeout = work.recipe.step.config.timeout
-        if timeout is not None:
-            work.fence.deadline = self.clock.monotonic() + timeout
-        self._running[id(work)] = (work, step)
-        if self.machine.stopping:
-            work.fence.cancel()
-
-    def _perform_there(self, work: Work, step: int) -> None:
-        self._enter(work, step)
-        self._deliver(self._context.copy().run(perform, work))
-
-    async def _perform_async(self, work: Work, step: int) -> None:
-        self._enter(work, step)
-        self._deliver(await perform_async(work))
-
-    def _isolate(self, work: Work) -> Outcome:
-        """Perform a work in a worker process (on a worker's thread)."""
-        with self._isolation_lock:
-            if self._isolation is None:
-                self._isolation = self.options.backends.isolation()
-        outcome: Outcome = self._isolation.perform(work)
-        return outcome
 
     def _tell_check(self, work: Work, phase: Any, faults: tuple[Fault, ...] | None) -> None:
         """Pass on that a contract is, or was, checked (on whichever thread checks it)."""
@@ -242,7 +196,7 @@ class Engine:
             if faults is None
             else ValidationFinished(*place, faults, now)
         )
-        if self.acting:
+        if self.crew.acting:
             self.record.tell(event)
         else:
             self._deliver(event)
@@ -261,7 +215,11 @@ class Engine:
             self.machine.refuse(step, "StateError", elements)
             self.record.pay()
             return
-        limit = min(config.max_concurrency or self._limit, self._limit) if config.parallel else 1
+        limit = (
+            min(config.max_concurrency or self.crew.limit, self.crew.limit)
+            if config.parallel
+            else 1
+        )
         self._fans[step] = FanOut(
             recipe, elements, work.inputs, work.visible, self._surroundings, limit
         )
@@ -276,56 +234,12 @@ class Engine:
         if inline and serial and self._alone(fan.recipe):
             work = fan.next_work()
             if work is not None:
-                self.absorb(self._perform_here(work, command.step), command.step)
+                self.absorb(self.crew.here(work, command.step), command.step)
         else:
-            self._feed(command.step, fan)
-
-    def _feed(self, step: int, fan: FanOut) -> None:
-        """Have as many workers on a foreach as it may have and has elements for."""
-        for _ in range(fan.wanted):
-            fan.loops += 1
-            self._in_flight += 1
-            self._note_timeout(fan.recipe)
-            if fan.recipe.on_loop:
-                self._spawn(self._pull_async(fan, step))
-            else:
-                self._threads.submit(partial(self._pull, fan, step))
-
-    def _pull(self, fan: FanOut, step: int) -> None:
-        """Run elements (on a worker's thread) until there are none left."""
-        deliver, copied = self._deliver, self._context.copy
-        while (work := fan.next_work()) is not None:
-            self._enter(work, step)
-            outcome = copied().run(perform, work)
-            if outcome.failure is not None:
-                fan.held = True
-            deliver(outcome)
-            if work.fence.given_up:
-                return  # the driver has put another worker in this one's place
-            if fan.held or self._threads.waiting:  # the driver must judge, or others want a turn
-                break
-        deliver(LoopEnded(step))
-
-    async def _pull_async(self, fan: FanOut, step: int) -> None:
-        import asyncio  # noqa: PLC0415 - whoever runs a coroutine has it already
-
-        loop = asyncio.get_running_loop()
-        while (work := fan.next_work()) is not None:
-            task = loop.create_task(perform_async(work))
-            _hand_over(work, partial(loop.call_soon_threadsafe, task.cancel))
-            self._enter(work, step)
-            outcome = await task
-            if outcome.failure is not None:
-                fan.held = True
-            self._deliver(outcome)
-            if work.fence.given_up:
-                return
-            if fan.held:
-                break
-        self._deliver(LoopEnded(step))
+            self.crew.feed(fan, command.step)
 
     def _loop_ended(self, step: int) -> None:
-        self._in_flight -= 1
+        self.crew.in_flight -= 1
         fan = self._fans.get(step)
         if fan is None:
             return
@@ -333,7 +247,7 @@ class Engine:
         if fan.closing:
             self._drain(step, fan)
         elif not fan.held:
-            self._feed(step, fan)
+            self.crew.feed(fan, step)
 
     def _close(self, step: int) -> None:
         """Start no further element; tell those that run."""
@@ -343,7 +257,7 @@ class Engine:
             self.record.pay()
             return
         fan.close()
-        for work, of in list(self._running.values()):
+        for work, of in self.crew.running():
             if of == step:
                 work.fence.cancel()
         self._drain(step, fan)
@@ -360,18 +274,18 @@ class Engine:
         """Deal with whatever came in."""
         if isinstance(mail, Outcome):
             work = mail.work
-            found = self._running.pop(id(work), None)
-            if found is None or work.fence.given_up:
+            step = self.crew.came_back(work)
+            if step is None:
                 late = (work.recipe.name, work.attempt, work.item_index)
                 self.record.write(LateResult(*late, self.clock.time()))
                 return
             if work.item_index is None:
-                self._in_flight -= 1
-            self.absorb(mail, found[1])
+                self.crew.in_flight -= 1
+            self.absorb(mail, step)
         elif isinstance(mail, LoopEnded):
             self._loop_ended(mail.step)
         elif isinstance(mail, Replanned):
-            self._in_flight -= 1
+            self.crew.in_flight -= 1
             self._replanned(mail)
         elif isinstance(mail, Cancel):
             self.cancel(mail.reason, now=mail.now)
@@ -397,6 +311,8 @@ class Engine:
             self.record.write(_completion(outcome, name, now))
         if item is not None and self.machine.settled(step):
             self._fans.pop(step, None)
+            if work.recipe.isolated:
+                self.crew.release(work.recipe.step)
         if self.ledger.tripped is not None and not self.machine.stopping:
             self._exhausted()
 
@@ -425,14 +341,14 @@ class Engine:
         fan = self._fans.get(step)
         if fan is not None and self.machine.goes_on(step):
             fan.held = False
-            self._feed(step, fan)
+            self.crew.feed(fan, step)
 
     # -- time and the end ------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
         """Whether nothing is running."""
-        return not self._in_flight
+        return not self.crew.in_flight
 
     def look_at_the_clock(self) -> None:
         """Do what is due: retries, timeouts, the end of the budget or of the grace."""
@@ -451,7 +367,7 @@ class Engine:
     def _give_up_late(self) -> None:
         """Give up the attempts whose time is over."""
         now, soonest = self.clock.monotonic(), float("inf")
-        for work, step in list(self._running.values()):
+        for work, step in self.crew.running():
             deadline = work.fence.deadline
             if deadline is not None and now >= deadline:
                 self._give_up(work, step, _timed_out(work))
@@ -461,15 +377,12 @@ class Engine:
 
     def _give_up(self, work: Work, step: int, error: ExecutionError) -> None:
         """Wait no longer for an attempt; whatever it still brings is dropped."""
-        if self._running.pop(id(work), None) is None:
+        if not self.crew.give_up(work):
             return
-        work.fence.give_up()
-        if work.recipe.stuck_when_given_up:
-            self._threads.replace_one()
         outcome = Outcome(work, failure=failure_of(error))
         outcome.ms = (self.clock.monotonic() - work.started) * 1000.0
         if work.item_index is None:
-            self._in_flight -= 1
+            self.crew.in_flight -= 1
         self.absorb(outcome, step)
         if work.item_index is not None:
             self._loop_ended(step)
@@ -491,25 +404,21 @@ class Engine:
     def tell_running(self) -> None:
         """Tell every running attempt that it should stop, ahead of a `Cancel`.  From any thread."""
         self._hurry = True
-        for work, _ in list(self._running.values()):
-            work.fence.cancel()
+        self.crew.tell_to_stop()
 
     def _tell_to_stop(self) -> None:
         self.timers.forget_retries()
-        self.tell_running()
-        self._hurry = False
+        self.crew.tell_to_stop()
         self.timers.grace(self.options.grace)
 
     def _abandon(self, why: str) -> None:
-        for work, step in list(self._running.values()):
+        for work, step in self.crew.running():
             error = ExecutionError(f"step '{work.recipe.name}' {why}", step_id=work.recipe.name)
             self._give_up(work, step, error)
 
     def result(self) -> WorkflowResult:
         """Let the workers go and fold the run."""
-        self._threads.stop()
-        if self._isolation is not None:
-            self._isolation.close()
+        self.crew.dismiss()
         result = WorkflowResult.of_run(
             self.options.journal,
             state=dict(self._held),
@@ -530,8 +439,7 @@ class Engine:
             self.machine.refuse(step, "ConfigError", reason)
             self.record.pay()
             return
-        self._in_flight += 1
-        self._threads.submit(partial(ask, replanner, request, step, self._deliver))
+        self.crew.submit(partial(ask, replanner, request, step, self._deliver))
 
     def _replanned(self, mail: Replanned) -> None:
         if self.machine.stopping:
@@ -552,14 +460,6 @@ class Engine:
         self.machine.spliced(graph, step)
         plan = {name: graph.outline[name] for name in names}
         self.record.write(PlanSpliced(graph.steps[step].name, plan, self.clock.time()))
-
-
-def _hand_over(work: Work, cancel: Callable[[], None]) -> None:
-    """Have an attempt on an event loop cancelled when it should stop."""
-    work.fence.on_cancel = cancel
-    work.fence.on_give_up = cancel
-    if work.fence.cancelled:
-        cancel()
 
 
 def _timed_out(work: Work) -> StepTimeoutError:

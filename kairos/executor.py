@@ -16,7 +16,7 @@ from kairos.hooks import ExecutorHooks, HookObserver
 from kairos.options import RunOptions
 from kairos.plan import TaskGraph
 from kairos.ports import Clock, Journal, Observer, SystemClock
-from kairos.results import WorkflowResult
+from kairos.workflow_result import WorkflowResult
 from kairos.source import declared_here
 from kairos.state import StateStore
 
@@ -77,9 +77,7 @@ class StepExecutor:
         graph.check()
         observers = observers_of(self._hooks, graph)
         journal = new_journal() if self._journal is None else self._journal
-        options = replace(
-            self._options, workflow=graph.name, observers=observers, journal=journal
-        )
+        options = replace(self._options, workflow=graph.name, observers=observers, journal=journal)
         result = drive(graph, self._state, dict(self._state.values), options)
         self._llm_calls += result.llm_calls
         for observer in observers:

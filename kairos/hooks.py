@@ -21,12 +21,13 @@ from kairos.events import (
 )
 from kairos.exceptions import ExecutionError, KairosError, ValidationError
 from kairos.field_errors import FieldValidationError, ValidationResult
-from kairos.results import StepResults
+from kairos.step_fold import StepResults
 from kairos.security import Redactor
 
 if TYPE_CHECKING:
     from kairos.plan import TaskGraph
-    from kairos.results import StepResult, WorkflowResult
+    from kairos.results import StepResult
+    from kairos.workflow_result import WorkflowResult
     from kairos.step import Step
 
 __all__ = ["ExecutorHooks", "HookObserver"]
@@ -89,7 +90,7 @@ class HookObserver:
         if isinstance(event, PlanSpliced):
             return
         name = getattr(event, "step", None)
-        if name not in self._graph.index:
+        if not isinstance(name, str) or name not in self._graph.index:
             return
         step = self._graph.get_step(name)
         if isinstance(event, (StepStarted, FannedOut, ItemCompleted, AttemptFailed)):
@@ -111,9 +112,7 @@ class HookObserver:
 
     def _completed(self, step: Step, event: StepCompleted) -> None:
         events = [*self._kept.pop(step.name, ()), event]
-        self._hooks.on_step_complete(
-            step, StepResults([step.name], events, Redactor())[step.name]
-        )
+        self._hooks.on_step_complete(step, StepResults([step.name], events, Redactor())[step.name])
 
     def _failed(self, step: Step, event: AttemptFailed) -> None:
         kind = ValidationError if event.failure is FailureType.VALIDATION else ExecutionError
@@ -135,7 +134,9 @@ class HookObserver:
         self._hooks.on_validation_start(step, event.phase, event.attempt)
 
     def _checked(self, step: Step, event: ValidationFinished) -> None:
-        errors = [FieldValidationError(f.field, f.expected, f.actual, f.message) for f in event.faults]
+        errors = [
+            FieldValidationError(f.field, f.expected, f.actual, f.message) for f in event.faults
+        ]
         result = ValidationResult(not errors, errors)
         if errors:
             self._hooks.on_validation_fail(step, event.phase, result, event.attempt)

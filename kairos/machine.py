@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from kairos.commands import Close, Command, Owed, Replan, Start, StartItems
 from kairos.enums import FailureAction, ForeachPolicy, WorkflowStatus
 from kairos.events import (
     AttemptFailed,
@@ -31,59 +31,16 @@ from kairos.events import (
     StepSkipped,
     StepStarted,
 )
-from kairos.failure import FailureEvent, FailurePolicy, FailureRouter
+from kairos.failure import FailureRouter
+from kairos.judge import Judge
 
 if TYPE_CHECKING:
     from kairos.attempt import Failure
     from kairos.plan import TaskGraph
-    from kairos.step import Step
 
-__all__ = ["Close", "Command", "Machine", "Owed", "Replan", "Start", "StartItems"]
+__all__ = ["Machine"]
 
 _PENDING, _RUNNING, _WAITING, _SETTLED = range(4)
-
-
-class Start(NamedTuple):
-    """Start an attempt at a step (for a foreach: fan it out)."""
-
-    step: int
-    attempt: int
-    context: dict[str, Any] | None = None
-
-
-class StartItems(NamedTuple):
-    """Start an attempt at each of these elements."""
-
-    step: int
-    items: Sequence[int]
-    attempt: int
-    context: dict[str, Any] | None = None
-
-
-class Close(NamedTuple):
-    """Start no further element of this step; tell those that run, and report `drained`."""
-
-    step: int
-
-
-class Replan(NamedTuple):
-    """Ask the replanner for steps in place of this one."""
-
-    step: int
-
-
-Command: TypeAlias = Start | StartItems | Close | Replan
-
-
-class Owed(NamedTuple):
-    """An event that follows from those that have happened, but for its time."""
-
-    kind: type[StepCompleted | StepFailed | StepSkipped | RunFinished]
-    step: int
-    reason: str = ""
-    cause: Any = "upstream"
-    abort: bool = False
-    error: str = ""
 
 
 @dataclass(slots=True)
@@ -106,13 +63,9 @@ class Machine:
     """
 
     def __init__(self, graph: TaskGraph, router: FailureRouter | None = None) -> None:
-        self._router = router
-        self._replans: dict[int, int] = {}
+        self._judge = Judge(router)
         self._fans: dict[int, _Fan] = {}
         self._retry: dict[int, tuple[int, dict[str, Any] | None]] = {}
-        self._base: dict[int, int] = {}  # attempts made before a replan
-        self._last: dict[tuple[int, int | None], AttemptFailed] = {}
-        self._policies: dict[int, FailurePolicy] = {}
         self._began: dict[int, float] = {}
         self._urgent: deque[Command] = deque()
         self._ready: deque[int] = deque()  # steps that may run beside others
@@ -206,12 +159,12 @@ class Machine:
         return not self._stop and self._fans[step].verdict is None
 
     def last_failure(self, step: int) -> AttemptFailed | None:
-        """Return the last failure of a step or of one of its elements."""
-        return next((e for (s, _), e in reversed(self._last.items()) if s == step), None)
+        """Return the last failure of a step or of any of its elements."""
+        return self._judge.last_of_all(step)
 
     def replans(self, step: int) -> int:
         """Return how often a step was replanned."""
-        return self._replans.get(step, 0)
+        return self._judge.replans(step)
 
     def name(self, step: int) -> str:
         """Return a step's name."""
@@ -233,18 +186,9 @@ class Machine:
 
     def apply(self, event: Event) -> None:
         """Take note of one event."""
-        kind = type(event)
-        if kind is StepStarted:
-            self._started(event)  # type: ignore[arg-type]  # narrowed by its type
-        elif kind is StepCompleted:
-            step = self._index[event.step]  # type: ignore[union-attr]
-            self._settle(step, alive=True, kind=StepCompleted)
-        elif kind is ItemCompleted:
-            self._item_completed(event)  # type: ignore[arg-type]
-        else:
-            handler = _HANDLERS.get(kind)
-            if handler is not None:
-                handler(self, event)
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
 
     def _run_started(self, event: RunStarted) -> None:
         del event
@@ -272,6 +216,9 @@ class Machine:
         else:
             fan.following = 1
             self._urgent.append(StartItems(step, (0,), 1))
+
+    def _completed(self, event: StepCompleted) -> None:
+        self._settle(self._index[event.step], alive=True, kind=StepCompleted)
 
     def _item_completed(self, event: ItemCompleted) -> None:
         step = self._index[event.step]
@@ -303,16 +250,13 @@ class Machine:
             f"all {fan.failed} failed elements of its foreach, and none succeeded"
             if fan.failed < len(fan.outputs)
             else f"all {fan.failed} elements of its foreach failed",
-            abort=last is not None and self._aborts(last),
+            abort=last is not None and self._judge.aborts(last.action),
             error="" if last is None else last.error,
         )
 
-    def _aborts(self, event: AttemptFailed) -> bool:
-        return event.action is FailureAction.ABORT and self._router is not None
-
     def _attempt_failed(self, event: AttemptFailed) -> None:
         step = self._index[event.step]
-        self._last[step, event.item] = event
+        self._judge.note(step, event)
         if event.item is not None:
             self._item_failed(step, event)
             return
@@ -325,7 +269,6 @@ class Machine:
                 self.due(step, None)
         elif action is FailureAction.REPLAN:
             self._state[step] = _WAITING
-            self._replans[step] = self._replans.get(step, 0) + 1
             self._urgent.append(Replan(step))
         elif action is FailureAction.SKIP:
             self._owe(Owed(StepSkipped, step, event.reason, cause="policy"))
@@ -337,7 +280,11 @@ class Machine:
             reason = f"{self._stop}; its last attempt ended in {event.error}"
             return Owed(StepSkipped, step, reason, cause="stopped")
         return Owed(
-            StepFailed, step, event.message, abort=self._aborts(event), error=event.error
+            StepFailed,
+            step,
+            event.message,
+            abort=self._judge.aborts(event.action),
+            error=event.error,
         )
 
     def _item_failed(self, step: int, event: AttemptFailed) -> None:
@@ -365,10 +312,10 @@ class Machine:
             if self._state[step] == _WAITING:
                 self._enqueue(step)
         elif self._fans[step].verdict is None:
-            failed = self._last[step, item]
-            self._urgent.append(
-                StartItems(step, (item,), failed.attempt + 1, failed.retry_context)
-            )
+            failed = self._judge.last(step, item)
+            if failed is not None:
+                again = StartItems(step, (item,), failed.attempt + 1, failed.retry_context)
+                self._urgent.append(again)
 
     def drained(self, step: int) -> None:
         """Take note that no element of a closed foreach is running any more."""
@@ -383,7 +330,7 @@ class Machine:
         elif verdict.action is FailureAction.REPLAN:
             self._release(step)
             self._state[step] = _WAITING
-            self._replans[step] = self._replans.get(step, 0) + 1
+            self._judge.count_replan(step)
             self._urgent.append(Replan(step))
         else:
             self._owe(self._failure(step, verdict))
@@ -450,15 +397,20 @@ class Machine:
         if alive:
             for dependent in self._dependents[step]:
                 waiting[dependent] -= 1
-                if waiting[dependent] == 0 and not self._stop and self._state[dependent] == _PENDING:
+                if (
+                    waiting[dependent] == 0
+                    and not self._stop
+                    and self._state[dependent] == _PENDING
+                ):
                     self._enqueue(dependent)
         else:
             name = self._steps[step].name
             for dependent in self._dependents[step]:
-                if self._state[dependent] != _SETTLED and (StepSkipped, dependent) not in self._owed:
-                    self._owe(
-                        Owed(StepSkipped, dependent, f"'{name}' before it did not complete")
-                    )
+                if (
+                    self._state[dependent] != _SETTLED
+                    and (StepSkipped, dependent) not in self._owed
+                ):
+                    self._owe(Owed(StepSkipped, dependent, f"'{name}' before it did not complete"))
 
     def _stop_all(self, reason: str) -> None:
         """Let nothing new start: what waits is skipped, what runs goes on to its end."""
@@ -479,64 +431,14 @@ class Machine:
         """Drop the completion that is owed: the output could not be stored."""
         self._owed.pop((StepCompleted, step), None)
 
-    # -- failures --------------------------------------------------------------------------
+    # -- failures and replans --------------------------------------------------------------
 
     def decide(
-        self,
-        step: int,
-        attempt: int,
-        item: int | None,
-        failure: Failure,
-        at: float,
-        ms: float,
+        self, step: int, attempt: int, item: int | None, failure: Failure, at: float, ms: float
     ) -> AttemptFailed:
         """Say what to do about a failed attempt, as the event that records it."""
         declared = self._steps[step]
-        decision = self._ask(declared, step, attempt, item, failure, at)
-        return AttemptFailed(
-            declared.name,
-            attempt,
-            item,
-            failure.type,
-            failure.error,
-            failure.message,
-            failure.faults,
-            decision[0],
-            decision[1],
-            decision[2],
-            failure.output,
-            at,
-            ms,
-            decision[3],
-        )
-
-    def _ask(
-        self, declared: Step, step: int, attempt: int, item: int | None, failure: Failure, at: float
-    ) -> tuple[FailureAction, str, float, dict[str, Any] | None]:
-        if self._stop:
-            return FailureAction.ABORT, self._stop, 0.0, None
-        router = self._router or _PLAIN_ROUTER
-        first = self._last.get((step, item))
-        began = self._began.get(step, at) if item is None or first is None else first.at
-        event = FailureEvent(
-            declared.name,
-            failure.type,
-            failure.exception,
-            attempt - self._base.get(step, 0),
-            at,
-            item,
-            max(at - began, 0.0),
-            failure.faults,
-        )
-        decision = router.handle(event, self.policy(step), self._replans.get(step, 0))
-        return decision.action, decision.reason, decision.delay, decision.retry_context
-
-    def policy(self, step: int) -> FailurePolicy:
-        """Return the most specific policy: the step's, its own retries, the workflow's, ours."""
-        known = self._policies.get(step)
-        if known is None:
-            known = self._policies[step] = _resolve(self._steps[step], self._router)
-        return known
+        return self._judge.decide(declared, step, attempt, item, failure, at, ms, self._stop)
 
     def spliced(self, graph: TaskGraph, step: int) -> None:
         """Take over a plan in which `step` was replaced; new steps follow the known ones."""
@@ -547,8 +449,7 @@ class Machine:
         self._state.extend(bytes(new))
         self._attempts += [0] * new
         self._left += new
-        self._base[step] = self._attempts[step]
-        self._policies.pop(step, None)
+        self._judge.start_over(step, self._attempts[step])
         self._fans.pop(step, None)
         self._retry.pop(step, None)
         self._queue = [self._rank[each] for each in queued]
@@ -556,25 +457,22 @@ class Machine:
         self._waiting += [0] * new
         for each in (step, *range(known, len(graph.steps))):
             self._state[each] = _PENDING
-            self._waiting[each] = sum(
-                self._state[d] != _SETTLED for d in graph.dependencies[each]
-            )
+            self._waiting[each] = sum(self._state[d] != _SETTLED for d in graph.dependencies[each])
             if self._waiting[each] == 0:
                 self._enqueue(each)
 
     def refuse(self, step: int, error: str, message: str) -> None:
         """Fail a step for a reason that no further attempt can change."""
-        abort = (
-            self._router is not None
-            and self.policy(step).fallback_action is FailureAction.ABORT
-        )
+        fallback = self._judge.policy(self._steps[step], step).fallback_action
+        abort = self._judge.aborts(fallback)
         self._owe(Owed(StepFailed, step, message, abort=abort, error=error))
 
 
-_PLAIN_ROUTER = FailureRouter()
-
 _HANDLERS: dict[type, Any] = {
     RunStarted: Machine._run_started,  # noqa: SLF001 - its own table
+    StepStarted: Machine._started,  # noqa: SLF001
+    StepCompleted: Machine._completed,  # noqa: SLF001
+    ItemCompleted: Machine._item_completed,  # noqa: SLF001
     FannedOut: Machine._fanned_out,  # noqa: SLF001
     AttemptFailed: Machine._attempt_failed,  # noqa: SLF001
     StepFailed: Machine._step_failed,  # noqa: SLF001
@@ -583,23 +481,3 @@ _HANDLERS: dict[type, Any] = {
     CancelRequested: Machine._cancel_requested,  # noqa: SLF001
     RunFinished: Machine._run_finished,  # noqa: SLF001
 }
-
-
-def _resolve(step: Step, router: FailureRouter | None) -> FailurePolicy:
-    if step.failure_policy is not None:
-        return step.failure_policy
-    config = step.config
-    base = FailurePolicy() if router is None else router.resolve_policy(None)
-    own_retries = config.retries or step.options & _RETRY_OPTIONS
-    if router is not None and not own_retries:
-        return base
-    return replace(
-        base,
-        max_retries=config.retries,
-        retry_delay=config.retry_delay,
-        retry_backoff=config.retry_backoff,
-        jitter=config.retry_jitter,
-    )
-
-
-_RETRY_OPTIONS = frozenset(("retries", "retry_delay", "retry_backoff", "retry_jitter"))

@@ -106,6 +106,10 @@ class Isolation(Protocol):
         """Make the attempt, on the calling thread's time, and return its outcome."""
         ...
 
+    def release(self, step: Any) -> None:
+        """Keep nothing ready any longer for a step that has come to its end."""
+        ...
+
     def close(self) -> None:
         """End whatever still runs."""
         ...

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kairos.events import Event, RunFinished, RunStarted, StepCompleted, StepFailed, StepSkipped, Warned
+from kairos.events import (
+    Event,
+    RunFinished,
+    RunStarted,
+    StepCompleted,
+    StepFailed,
+    StepSkipped,
+    Warned,
+)
 from kairos.exceptions import StateError
-from kairos.machine import Machine, Owed
+from kairos.commands import Owed
+from kairos.machine import Machine
 from kairos.options import RunOptions
 from kairos.ports import Observer
 from kairos.security import sanitize_exception

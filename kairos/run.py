@@ -8,7 +8,7 @@ from typing import Any
 
 from kairos.driver import RunControl
 from kairos.exceptions import KairosError
-from kairos.results import WorkflowResult
+from kairos.workflow_result import WorkflowResult
 
 __all__ = ["Run"]
 

@@ -170,7 +170,8 @@ def _unwrapped(action: Callable[..., Any]) -> Callable[..., Any]:
         call = getattr(type(action), "__call__", None)  # noqa: B004 - the method, not the question
         if not isinstance(action, type) and isinstance(call, types.FunctionType):
             return call
-    return inspect.unwrap(action)
+    found: Callable[..., Any] = inspect.unwrap(action)
+    return found
 
 
 def _is_async(action: Callable[..., Any]) -> bool:

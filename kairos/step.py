@@ -13,23 +13,21 @@ sees its contracts.
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, overload
 
-from kairos.budget import Ledger, Spend
+from kairos.config import DEFAULT_CONFIG, OPTIONS, StepConfig
+from kairos.context import Fence, StepContext
 from kairos.contract import Contract, compile_contract
-from kairos.enums import ForeachPolicy
 from kairos.exceptions import ConfigError, did_you_mean
 from kairos.failure import FailurePolicy
 from kairos.results import AttemptRecord, ItemResult, StepResult
 from kairos.signature import ABSENT, Signature, read_signature
 from kairos.source import Place, declared_here, defined_at
-from kairos.state import ScopedStateProxy, StateStore
 
 __all__ = [
     "SKIP",
@@ -72,194 +70,6 @@ class Skip:
 
 SKIP = Skip()
 """Return it from an action to skip: nothing is checked, None is stored, dependents see None."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepConfig:
-    """How a step is run.
-
-    `retries` further attempts with a pause of `retry_delay · retry_backoff^(attempt-1)` seconds
-    (random within 0.5 to 1.5 times that, when `retry_jitter`); `timeout` seconds for one attempt;
-    `foreach` the key whose elements the step runs over, `foreach_policy` whether one bad element
-    fails it; `parallel` runs it beside other steps, and a foreach's elements beside one another,
-    up to `max_concurrency` at a time; `validation_timeout` seconds for semantic validators;
-    `isolation="process"` gives the action a worker process of its own.
-
-    Raises ConfigError that names the field.
-    """
-
-    retries: int = 0
-    timeout: float | None = None
-    foreach: str | None = None
-    foreach_policy: ForeachPolicy = ForeachPolicy.REQUIRE_ALL
-    parallel: bool = False
-    max_concurrency: int | None = None
-    retry_delay: float = 0.0
-    retry_backoff: float = 1.0
-    retry_jitter: bool = True
-    validation_timeout: float | None = 30.0
-    isolation: Literal["none", "process"] = "none"
-
-    def __post_init__(self) -> None:
-        _check_count("retries", self.retries, least=0)
-        if self.max_concurrency is not None:
-            _check_count("max_concurrency", self.max_concurrency, least=1)
-        for name in ("timeout", "validation_timeout"):
-            if getattr(self, name) is not None:
-                _check_seconds(name, getattr(self, name), above_zero=True)
-        for name in ("retry_delay", "retry_backoff"):
-            _check_seconds(name, getattr(self, name), above_zero=False)
-        for name in ("parallel", "retry_jitter"):
-            if not isinstance(getattr(self, name), bool):
-                raise _bad_option(name, "True or False", getattr(self, name))
-        if self.foreach is not None and (not isinstance(self.foreach, str) or not self.foreach):
-            raise _bad_option("foreach", "the name of a step or an input", self.foreach)
-        try:
-            object.__setattr__(self, "foreach_policy", ForeachPolicy(self.foreach_policy))
-        except ValueError:
-            words = " or ".join(p.value for p in ForeachPolicy)
-            raise _bad_option("foreach_policy", words, self.foreach_policy) from None
-        if self.isolation not in ("none", "process"):
-            raise _bad_option("isolation", "'none' or 'process'", self.isolation)
-
-
-def _check_count(name: str, value: Any, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise _bad_option(name, f"a whole number from {least} up", value)
-
-
-def _check_seconds(name: str, value: Any, *, above_zero: bool) -> None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < 0 or (above_zero and value == 0):
-        raise _bad_option(name, f"a number {'above' if above_zero else 'from'} 0", value)
-
-
-def _bad_option(name: str, expected: str, value: Any) -> ConfigError:
-    found = repr(value) if isinstance(value, (int, float, str)) else type(value).__name__
-    return ConfigError(
-        f"{name} is not what it takes", where=declared_here(), expected=expected, found=found
-    )
-
-
-_OPTIONS = tuple(f.name for f in fields(StepConfig))
-_DEFAULT_CONFIG = StepConfig()
-
-
-class Fence:
-    """Stands between one attempt and the run: says whether the attempt is still wanted.
-
-    `deadline` is on the driver's monotonic clock.  `on_cancel` is called when the attempt is told
-    to stop and `on_give_up` when it is waited for no longer, for work that can be reached from
-    outside (a process, a task).
-    """
-
-    __slots__ = ("cancelled", "deadline", "given_up", "on_cancel", "on_give_up")
-
-    def __init__(self) -> None:
-        self.cancelled = False
-        self.given_up = False
-        self.deadline: float | None = None
-        self.on_cancel: Callable[[], None] | None = None
-        self.on_give_up: Callable[[], None] | None = None
-
-    def cancel(self) -> None:
-        """Tell the attempt that it should stop."""
-        self.cancelled = True
-        tell = self.on_cancel  # the attempt's own thread may take it away at any moment
-        if tell is not None:
-            tell()
-
-    def give_up(self) -> None:
-        """Stop waiting for the attempt: whatever it still brings will be dropped."""
-        self.cancelled = self.given_up = True
-        stop = self.on_give_up
-        if stop is not None:
-            stop()
-
-
-class StepContext:
-    """What an action is handed: its inputs, its view of the state, and where it stands.
-
-    `inputs` maps the workflow's inputs and the outputs of the steps it depends on (or, where
-    `read_keys` is declared, exactly those keys) to values of its own; `item` and `item_index` are
-    the element of a foreach and its position; `retry_context` says in sanitised words why the
-    previous attempt failed.
-    """
-
-    __slots__ = (
-        "_fence",
-        "_ledger",
-        "attempt",
-        "inputs",
-        "item",
-        "item_index",
-        "retry_context",
-        "run_id",
-        "spent",
-        "state",
-        "step_id",
-    )
-
-    def __init__(
-        self,
-        state: StateStore | ScopedStateProxy,
-        inputs: Mapping[str, Any],
-        item: Any = None,
-        retry_context: dict[str, Any] | None = None,
-        step_id: str = "",
-        attempt: int = 1,
-        run_id: str = "",
-        item_index: int | None = None,
-        fence: Fence | None = None,
-        ledger: Ledger | None = None,
-    ) -> None:
-        self.state = state
-        self.inputs = inputs
-        self.item = item
-        self.retry_context = retry_context
-        self.step_id = step_id
-        self.attempt = attempt
-        self.run_id = run_id
-        self.item_index = item_index
-        self.spent: Spend | None = None
-        self._fence = fence
-        self._ledger = ledger
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the attempt should stop: the run was cancelled, or waits for it no longer."""
-        return self._fence is not None and self._fence.cancelled
-
-    @property
-    def idempotency_key(self) -> str:
-        """The same for every attempt at this work in this run, and for no other work.
-
-        Hand it to a service that can recognise a request it has already carried out.
-        """
-        at = "" if self.item_index is None else f"/{self.item_index}"
-        return f"{self.run_id}/{self.step_id}{at}"
-
-    def increment_llm_calls(self, count: int = 1) -> None:
-        """Count calls to a model.  Raises BudgetExceededError when the run has no more."""
-        _check_count("count", count, least=0)
-        self.charge(llm_calls=count)
-
-    def charge(
-        self,
-        *,
-        llm_calls: int = 0,
-        input_tokens: int = 0,
-        output_tokens: int = 0,
-        usd: float | None = 0.0,
-    ) -> None:
-        """Book spending to the run; `usd=None` says that the price is unknown.
-
-        Raises BudgetExceededError when it is more than the workflow's budget has left.
-        """
-        spend = Spend(llm_calls, input_tokens, output_tokens, usd)
-        self.spent = spend if self.spent is None else self.spent.plus(spend)
-        if self._ledger is not None:
-            self._ledger.charge(spend)
 
 
 class Step:
@@ -367,7 +177,9 @@ class Step:
             },
         )
 
-    def _contract(self, declared: Any, role: str, *, none_is_a_type: bool = False) -> Contract | None:
+    def _contract(
+        self, declared: Any, role: str, *, none_is_a_type: bool = False
+    ) -> Contract | None:
         if declared is None and not none_is_a_type:
             return None
         place = defined_at(self.action) if role.startswith(("parameter", "the return")) else None
@@ -400,7 +212,11 @@ def _bad_name(name: object, place: Place | None) -> ConfigError:
         "a step's name is not one" if not isinstance(name, str) else f"bad step name {name[:60]!r}",
         where=place,
         expected="letters, digits, '_' and '-'",
-        found=type(name).__name__ if not isinstance(name, str) else "an empty string" if not name else None,
+        found=type(name).__name__
+        if not isinstance(name, str)
+        else "an empty string"
+        if not name
+        else None,
     )
 
 
@@ -409,19 +225,21 @@ def _config(
 ) -> StepConfig:
     if not options:
         if config is None:
-            return _DEFAULT_CONFIG
+            return DEFAULT_CONFIG
         if not isinstance(config, StepConfig):
             raise ConfigError(
-                f"config of step '{name}' is no StepConfig", where=place, found=type(config).__name__
+                f"config of step '{name}' is no StepConfig",
+                where=place,
+                found=type(config).__name__,
             )
         return config
     for option in options:
-        if option not in _OPTIONS:
+        if option not in OPTIONS:
             raise ConfigError(
                 f"Step '{name}' takes no keyword '{option}'",
                 where=place,
-                expected="one of " + ", ".join((*_STEP_KEYWORDS, *_OPTIONS)),
-                fix=did_you_mean(option, (*_STEP_KEYWORDS, *_OPTIONS)),
+                expected="one of " + ", ".join((*_STEP_KEYWORDS, *OPTIONS)),
+                fix=did_you_mean(option, (*_STEP_KEYWORDS, *OPTIONS)),
             )
     if config is not None:
         raise ConfigError(
@@ -464,10 +282,7 @@ def _names(
             where=place,
             fix=f"write {what}=['{names}']",
         )
-    try:
-        kept = tuple(names)
-    except TypeError:
-        kept = (names,)
+    kept: tuple[Any, ...] = tuple(names) if isinstance(names, Iterable) else (names,)
     for each in kept:
         if not isinstance(each, str) or not each:
             raise ConfigError(

@@ -18,7 +18,7 @@ from kairos.hooks import HookObserver
 from kairos.options import Replanner, RunOptions
 from kairos.plan import TaskGraph
 from kairos.ports import Clock, Observer, SystemClock
-from kairos.results import WorkflowResult
+from kairos.workflow_result import WorkflowResult
 from kairos.run import Run
 from kairos.security import Redactor
 from kairos.source import Place, declared_here
@@ -90,7 +90,9 @@ class Workflow:
         if not steps:
             raise ConfigError(f"workflow '{name}' has no steps", where=place)
         self._name = name
-        self._policy = _expect(failure_policy, FailurePolicy, "failure_policy", place)
+        self._policy: FailurePolicy | None = _expect(
+            failure_policy, FailurePolicy, "failure_policy", place
+        )
         self._max_concurrency = _whole(max_concurrency, "max_concurrency", 1, place)
         self._budget = _budget(
             _expect(budget, Budget, "budget", place),
@@ -174,9 +176,7 @@ class Workflow:
             self._registry = SchemaRegistry()
             for step in self._graph.steps:
                 if step.input_contract is not None or step.output_contract is not None:
-                    self._registry.register(
-                        step.name, step.input_contract, step.output_contract
-                    )
+                    self._registry.register(step.name, step.input_contract, step.output_contract)
         return self._registry
 
     def add_hook(self, hook: ExecutorHooks | Observer) -> None:
@@ -200,7 +200,9 @@ class Workflow:
         """Return what can be said against the workflow without running it, worst first."""
         from kairos.verify import verify_plan  # noqa: PLC0415 - a run does not need it
 
-        return verify_plan(self._graph, inputs=self._input_names, strict=self._strict, failure_policy=self._policy)
+        return verify_plan(
+            self._graph, inputs=self._input_names, strict=self._strict, failure_policy=self._policy
+        )
 
     # -- running it ------------------------------------------------------------------------
 
@@ -213,9 +215,7 @@ class Workflow:
         """
         return self._drive(initial_inputs, None)
 
-    async def run_async(
-        self, initial_inputs: Mapping[str, Any] | None = None
-    ) -> WorkflowResult:
+    async def run_async(self, initial_inputs: Mapping[str, Any] | None = None) -> WorkflowResult:
         """Run the workflow on the running event loop; otherwise as `run`.
 
         Async actions run on the loop and others on threads.  Cancelling the task cancels the run.
@@ -317,9 +317,7 @@ def _refuse_unknown(unknown: Mapping[str, Any], place: Place | None) -> None:
 def _expect(value: Any, kind: type[Any], name: str, place: Place | None) -> Any:
     if value is None or isinstance(value, kind):
         return value
-    raise ConfigError(
-        f"{name} is no {kind.__name__}", where=place, found=type(value).__name__
-    )
+    raise ConfigError(f"{name} is no {kind.__name__}", where=place, found=type(value).__name__)
 
 
 def _whole(value: int | None, name: str, least: int, place: Place | None) -> int | None:

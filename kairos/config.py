@@ -1,0 +1,87 @@
+"""How a step is run: its options, checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from kairos.enums import ForeachPolicy
+from kairos.exceptions import ConfigError
+from kairos.source import declared_here
+
+__all__ = ["DEFAULT_CONFIG", "OPTIONS", "StepConfig", "check_count"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepConfig:
+    """How a step is run.
+
+    `retries` further attempts with a pause of `retry_delay · retry_backoff^(attempt-1)` seconds
+    (random within 0.5 to 1.5 times that, when `retry_jitter`); `timeout` seconds for one attempt;
+    `foreach` the key whose elements the step runs over, `foreach_policy` whether one bad element
+    fails it; `parallel` runs it beside other steps, and a foreach's elements beside one another,
+    up to `max_concurrency` at a time; `validation_timeout` seconds for semantic validators;
+    `isolation="process"` gives the action a worker process of its own.
+
+    Raises ConfigError that names the field.
+    """
+
+    retries: int = 0
+    timeout: float | None = None
+    foreach: str | None = None
+    foreach_policy: ForeachPolicy = ForeachPolicy.REQUIRE_ALL
+    parallel: bool = False
+    max_concurrency: int | None = None
+    retry_delay: float = 0.0
+    retry_backoff: float = 1.0
+    retry_jitter: bool = True
+    validation_timeout: float | None = 30.0
+    isolation: Literal["none", "process"] = "none"
+
+    def __post_init__(self) -> None:
+        check_count("retries", self.retries, least=0)
+        if self.max_concurrency is not None:
+            check_count("max_concurrency", self.max_concurrency, least=1)
+        for name in ("timeout", "validation_timeout"):
+            if getattr(self, name) is not None:
+                _check_seconds(name, getattr(self, name), above_zero=True)
+        for name in ("retry_delay", "retry_backoff"):
+            _check_seconds(name, getattr(self, name), above_zero=False)
+        for name in ("parallel", "retry_jitter"):
+            if not isinstance(getattr(self, name), bool):
+                raise _bad_option(name, "True or False", getattr(self, name))
+        if self.foreach is not None and (not isinstance(self.foreach, str) or not self.foreach):
+            raise _bad_option("foreach", "the name of a step or an input", self.foreach)
+        try:
+            object.__setattr__(self, "foreach_policy", ForeachPolicy(self.foreach_policy))
+        except ValueError:
+            words = " or ".join(p.value for p in ForeachPolicy)
+            raise _bad_option("foreach_policy", words, self.foreach_policy) from None
+        if self.isolation not in ("none", "process"):
+            raise _bad_option("isolation", "'none' or 'process'", self.isolation)
+
+
+def check_count(name: str, value: Any, *, least: int) -> None:
+    """Raise ConfigError where a value is no whole number from `least` up."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise _bad_option(name, f"a whole number from {least} up", value)
+
+
+def _check_seconds(name: str, value: Any, *, above_zero: bool) -> None:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or value < 0 or (above_zero and value == 0):
+        raise _bad_option(name, f"a number {'above' if above_zero else 'from'} 0", value)
+
+
+def _bad_option(name: str, expected: str, value: Any) -> ConfigError:
+    found = repr(value) if isinstance(value, (int, float, str)) else type(value).__name__
+    return ConfigError(
+        f"{name} is not what it takes", where=declared_here(), expected=expected, found=found
+    )
+
+
+OPTIONS = tuple(f.name for f in fields(StepConfig))
+"""The names of a step's options."""
+
+DEFAULT_CONFIG = StepConfig()

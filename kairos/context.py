@@ -1,0 +1,129 @@
+"""What an action is handed, and the fence that stands between it and the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kairos.budget import Ledger, Spend
+from kairos.config import check_count
+from kairos.state import ScopedStateProxy, StateStore
+
+__all__ = ["Fence", "StepContext"]
+
+
+class Fence:
+    """Stands between one attempt and the run: says whether the attempt is still wanted.
+
+    `deadline` is on the driver's monotonic clock.  `on_cancel` is called when the attempt is told
+    to stop and `on_give_up` when it is waited for no longer, for work that can be reached from
+    outside (a process, a task).
+    """
+
+    __slots__ = ("cancelled", "deadline", "given_up", "on_cancel", "on_give_up")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.given_up = False
+        self.deadline: float | None = None
+        self.on_cancel: Callable[[], Any] | None = None
+        self.on_give_up: Callable[[], Any] | None = None
+
+    def cancel(self) -> None:
+        """Tell the attempt that it should stop."""
+        self.cancelled = True
+        tell = self.on_cancel  # the attempt's own thread may take it away at any moment
+        if tell is not None:
+            tell()
+
+    def give_up(self) -> None:
+        """Stop waiting for the attempt: whatever it still brings will be dropped."""
+        self.cancelled = self.given_up = True
+        stop = self.on_give_up
+        if stop is not None:
+            stop()
+
+
+class StepContext:
+    """What an action is handed: its inputs, its view of the state, and where it stands.
+
+    `inputs` maps the workflow's inputs and the outputs of the steps it depends on (or, where
+    `read_keys` is declared, exactly those keys) to values of its own; `item` and `item_index` are
+    the element of a foreach and its position; `retry_context` says in sanitised words why the
+    previous attempt failed.
+    """
+
+    __slots__ = (
+        "_fence",
+        "_ledger",
+        "attempt",
+        "inputs",
+        "item",
+        "item_index",
+        "retry_context",
+        "run_id",
+        "spent",
+        "state",
+        "step_id",
+    )
+
+    def __init__(
+        self,
+        state: StateStore | ScopedStateProxy,
+        inputs: Mapping[str, Any],
+        item: Any = None,
+        retry_context: dict[str, Any] | None = None,
+        step_id: str = "",
+        attempt: int = 1,
+        run_id: str = "",
+        item_index: int | None = None,
+        fence: Fence | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self.state = state
+        self.inputs = inputs
+        self.item = item
+        self.retry_context = retry_context
+        self.step_id = step_id
+        self.attempt = attempt
+        self.run_id = run_id
+        self.item_index = item_index
+        self.spent: Spend | None = None
+        self._fence = fence
+        self._ledger = ledger
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt should stop: the run was cancelled, or waits for it no longer."""
+        return self._fence is not None and self._fence.cancelled
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt at this work in this run, and for no other work.
+
+        Hand it to a service that can recognise a request it has already carried out.
+        """
+        at = "" if self.item_index is None else f"/{self.item_index}"
+        return f"{self.run_id}/{self.step_id}{at}"
+
+    def increment_llm_calls(self, count: int = 1) -> None:
+        """Count calls to a model.  Raises BudgetExceededError when the run has no more."""
+        check_count("count", count, least=0)
+        self.charge(llm_calls=count)
+
+    def charge(
+        self,
+        *,
+        llm_calls: int = 0,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        usd: float | None = 0.0,
+    ) -> None:
+        """Book spending to the run; `usd=None` says that the price is unknown.
+
+        Raises BudgetExceededError when it is more than the workflow's budget has left.
+        """
+        spend = Spend(llm_calls, input_tokens, output_tokens, usd)
+        self.spent = spend if self.spent is None else self.spent.plus(spend)
+        if self._ledger is not None:
+            self._ledger.charge(spend)

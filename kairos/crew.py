@@ -1,0 +1,213 @@
+"""Those who do the work of a run: this thread, others, an event loop, worker processes.
+
+A crew is told which attempt to make and delivers its outcome; it knows what runs, can tell it to
+stop, and can give it up.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+from kairos.attempt import Outcome, Recipe, Work, perform, perform_async
+from kairos.context import Fence
+from kairos.fanout import FanOut
+from kairos.options import Backends, LoopEnded, Mail, Spawn
+from kairos.ports import Clock, Isolation, Workers
+from kairos.step import Step
+from kairos.timers import Timers
+
+__all__ = ["MAX_THREADS", "Crew"]
+
+MAX_THREADS = 32
+
+
+class Crew:
+    """Makes the attempts of one run.
+
+    `deliver` may be called from any thread; `stopping` says whether the run is to stop, so that
+    an attempt that begins after everyone was told is told as well.
+    """
+
+    def __init__(
+        self,
+        backends: Backends,
+        clock: Clock,
+        timers: Timers,
+        *,
+        deliver: Callable[[Mail], None],
+        spawn: Spawn,
+        stopping: Callable[[], str],
+        max_concurrency: int | None,
+        name: str,
+    ) -> None:
+        self.limit = min(max_concurrency or MAX_THREADS, MAX_THREADS)
+        self.acting = False  # an action runs on the driving thread right now
+        self.in_flight = 0  # works and pulling workers that have not come back
+        self._backends = backends
+        self._clock = clock
+        self._timers = timers
+        self._deliver = deliver
+        self._spawn = spawn
+        self._stopping = stopping
+        self._running: dict[int, tuple[Work, int]] = {}
+        self._context = contextvars.copy_context()
+        self._threads: Workers = backends.threads(self.limit, name)
+        self._isolation: Isolation | None = None
+        self._isolation_lock = threading.Lock()
+
+    def prepare(self, steps: Collection[Step]) -> None:
+        """Make ready for isolated steps, before anything starts.
+
+        A script whose import would run it again is refused here, and not halfway through.
+        """
+        if any(step.config.isolation == "process" for step in steps):
+            self._isolation = self._backends.isolation()
+
+    # -- on the driving thread -------------------------------------------------------------
+
+    def here(self, work: Work, step: int) -> Outcome:
+        """Make an attempt here and now."""
+        self._running[id(work)] = (work, step)
+        self.acting = True
+        try:
+            return perform(work)
+        finally:
+            self.acting = False
+            self._running.pop(id(work), None)
+
+    def send(self, work: Work, step: int) -> None:
+        """Have an attempt made beside the driver."""
+        self.in_flight += 1
+        self._expect(work.recipe)
+        if work.recipe.on_loop:
+            _hand_over(work.fence, self._spawn(self._perform_async(work, step)))
+        else:
+            self._threads.submit(partial(self._perform, work, step))
+
+    def feed(self, fan: FanOut, step: int) -> None:
+        """Have as many workers pull elements of a foreach as it may have and has use for."""
+        for _ in range(fan.wanted):
+            fan.loops += 1
+            self.in_flight += 1
+            self._expect(fan.recipe)
+            if fan.recipe.on_loop:
+                self._spawn(self._pull_async(fan, step))
+            else:
+                self._threads.submit(partial(self._pull, fan, step))
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have something else done on a thread; it delivers its own mail."""
+        self.in_flight += 1
+        self._threads.submit(job)
+
+    def came_back(self, work: Work) -> int | None:
+        """Take an attempt off the list and return its step; None for one that was given up."""
+        found = self._running.pop(id(work), None)
+        return None if found is None or work.fence.given_up else found[1]
+
+    def running(self) -> list[tuple[Work, int]]:
+        """Return the attempts that are being made, with their steps.  From any thread."""
+        return list(self._running.values())
+
+    def give_up(self, work: Work) -> bool:
+        """Wait no longer for an attempt; False when it has come back already."""
+        if self._running.pop(id(work), None) is None:
+            return False
+        work.fence.give_up()
+        if work.recipe.stuck_when_given_up:
+            self._threads.replace_one()
+        return True
+
+    def tell_to_stop(self) -> None:
+        """Tell everyone that they should stop.  From any thread."""
+        for work, _ in self.running():
+            work.fence.cancel()
+
+    def release(self, step: Step) -> None:
+        """Keep no worker process ready for a step that has come to its end."""
+        if self._isolation is not None:
+            self._isolation.release(step)
+
+    def dismiss(self) -> None:
+        """Let everyone go: the run is over."""
+        self._threads.stop()
+        if self._isolation is not None:
+            self._isolation.close()
+
+    def _expect(self, recipe: Recipe) -> None:
+        config = recipe.step.config
+        if config.timeout is not None:
+            self._timers.timeout(config.timeout)
+        if recipe.validators and config.validation_timeout is not None:
+            self._timers.timeout(config.validation_timeout)
+
+    # -- on the workers' threads and loops -------------------------------------------------
+
+    def _enter(self, work: Work, step: int) -> None:
+        """Take an attempt up: its time starts now."""
+        timeout = work.recipe.step.config.timeout
+        if timeout is not None:
+            work.fence.deadline = self._clock.monotonic() + timeout
+        self._running[id(work)] = (work, step)
+        if self._stopping():
+            work.fence.cancel()
+
+    def _perform(self, work: Work, step: int) -> None:
+        self._enter(work, step)
+        self._deliver(self._context.copy().run(perform, work))
+
+    async def _perform_async(self, work: Work, step: int) -> None:
+        self._enter(work, step)
+        self._deliver(await perform_async(work))
+
+    def _pull(self, fan: FanOut, step: int) -> None:
+        deliver, copied, threads = self._deliver, self._context.copy, self._threads
+        while (work := fan.next_work()) is not None:
+            self._enter(work, step)
+            outcome = copied().run(perform, work)
+            if outcome.failure is not None:
+                fan.held = True
+            deliver(outcome)
+            if work.fence.given_up:
+                return  # the driver has put another worker in this one's place
+            if fan.held or threads.waiting:  # the driver must judge, or others want a turn
+                break
+        deliver(LoopEnded(step))
+
+    async def _pull_async(self, fan: FanOut, step: int) -> None:
+        import asyncio  # noqa: PLC0415 - whoever runs a coroutine has it already
+
+        loop = asyncio.get_running_loop()
+        while (work := fan.next_work()) is not None:
+            task = loop.create_task(perform_async(work))
+            _hand_over(work.fence, partial(loop.call_soon_threadsafe, task.cancel))
+            self._enter(work, step)
+            outcome = await task
+            if outcome.failure is not None:
+                fan.held = True
+            self._deliver(outcome)
+            if work.fence.given_up:
+                return
+            if fan.held:
+                break
+        self._deliver(LoopEnded(step))
+
+    def isolate(self, work: Work) -> Outcome:
+        """Make an attempt in a worker process, on the calling thread's time."""
+        with self._isolation_lock:
+            if self._isolation is None:  # a replanner brought the first isolated step
+                self._isolation = self._backends.isolation()
+        outcome: Outcome = self._isolation.perform(work)
+        return outcome
+
+
+def _hand_over(fence: Fence, cancel: Callable[[], Any]) -> None:
+    """Have an attempt on an event loop cancelled when it should stop."""
+    fence.on_cancel = cancel
+    fence.on_give_up = cancel
+    if fence.cancelled:
+        cancel()

@@ -1,0 +1,169 @@
+"""The events of a run, folded into the results of its steps when someone looks.
+
+A run of ten thousand steps keeps its events anyway; turning each into result objects would cost
+as much again, so a `StepResult` is built when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from kairos.encoding import decode
+from kairos.enums import AttemptStatus, StepStatus
+from kairos.events import (
+    AttemptFailed,
+    Event,
+    FannedOut,
+    ItemCompleted,
+    PlanSpliced,
+    StepCompleted,
+    StepFailed,
+    StepSkipped,
+    StepStarted,
+)
+from kairos.results import AttemptRecord, ItemResult, StepResult
+from kairos.security import Redactor
+
+__all__ = ["StepResults", "at"]
+
+
+def at(seconds: float) -> datetime:
+    """Return a moment given in seconds since the epoch, in UTC."""
+    return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+class StepResults(Mapping[str, StepResult]):
+    """The results of a run's steps in topological order, each built when it is asked for."""
+
+    __slots__ = ("_built", "_events", "_redactor")
+
+    def __init__(self, names: Iterable[str], events: Iterable[Event], redactor: Redactor) -> None:
+        grouped: dict[str, list[Any]] = {name: [] for name in names}
+        for event in events:
+            if isinstance(event, PlanSpliced):
+                for name in event.plan:
+                    grouped.setdefault(name, [])
+            step = getattr(event, "step", None)
+            if step in grouped:
+                grouped[step].append(event)
+        self._events = grouped
+        self._redactor = redactor
+        self._built: dict[str, StepResult] = {}
+
+    def __getitem__(self, name: str) -> StepResult:
+        built = self._built.get(name)
+        if built is None:
+            built = self._built[name] = _StepFold(name, self._redactor).over(self._events[name])
+        return built
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._events)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __repr__(self) -> str:
+        return f"StepResults({', '.join(self._events)})"
+
+
+class _StepFold:
+    """Folds the events of one step into its result."""
+
+    def __init__(self, name: str, redactor: Redactor) -> None:
+        self._name = name
+        self._redactor = redactor
+        self._attempts: list[AttemptRecord] = []
+        self._items: dict[int, ItemResult] | None = None
+        self._status = StepStatus.PENDING
+        self._output: Any = None
+        self._reason = ""
+        self._ms = 0.0
+        self._when = 0.0
+
+    def over(self, events: Iterable[Event]) -> StepResult:
+        for event in events:
+            self._take(event)
+        items = None if self._items is None else [self._items[k] for k in sorted(self._items)]
+        return StepResult(
+            self._name,
+            self._status,
+            self._output,
+            self._attempts,
+            self._ms,
+            at(self._when),
+            items,
+            self._reason,
+        )
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case StepStarted():
+                self._status = StepStatus.RUNNING
+                self._when = self._when or event.at
+            case FannedOut():
+                self._items = {}
+            case AttemptFailed():
+                self._failed(event)
+            case ItemCompleted():
+                self._item_done(event)
+            case StepCompleted():
+                self._status, self._ms = StepStatus.COMPLETED, event.ms
+                self._output = self._shown(event.output)
+                self._when = event.at
+                if self._items is None:
+                    self._attempts.append(_success(event.attempt, self._output, event))
+            case StepFailed():
+                self._status, self._ms = StepStatus.FAILED_FINAL, event.ms
+                self._reason, self._when = event.message, event.at
+            case StepSkipped():
+                self._status, self._reason = StepStatus.SKIPPED, event.reason
+                self._ms, self._when = event.ms, event.at
+                if event.cause == "returned":
+                    self._attempts.append(_success(event.attempt, None, event))
+            case _:
+                pass
+
+    def _failed(self, event: AttemptFailed) -> None:
+        record = AttemptRecord(
+            event.attempt,
+            AttemptStatus.FAILURE,
+            None if event.output is None else self._shown(event.output),
+            event.error,
+            event.message,
+            event.ms,
+            at(event.at),
+        )
+        self._attempts.append(record)
+        self._status = StepStatus.RETRYING if event.action == "retry" else StepStatus.ROUTING
+        if event.item is not None and self._items is not None:
+            status = {"retry": StepStatus.RETRYING, "skip": StepStatus.SKIPPED}.get(
+                event.action, StepStatus.FAILED_FINAL
+            )
+            earlier = self._items.get(event.item)
+            kept = [] if earlier is None else earlier.attempts
+            self._items[event.item] = ItemResult(
+                event.item, status, None, [*kept, record], event.message
+            )
+
+    def _item_done(self, event: ItemCompleted) -> None:
+        output = self._shown(event.output)
+        record = _success(event.attempt, output, event)
+        self._attempts.append(record)
+        items = self._items if self._items is not None else {}
+        earlier = items.get(event.item)
+        kept = [] if earlier is None else earlier.attempts
+        status = StepStatus.SKIPPED if event.skipped else StepStatus.COMPLETED
+        reason = "returned SKIP" if event.skipped else ""
+        items[event.item] = ItemResult(event.item, status, output, [*kept, record], reason)
+
+    def _shown(self, raw: bytes) -> Any:
+        # redacted under the step's own name, which may itself be a sensitive one
+        return self._redactor.redact({self._name: decode(raw)})[self._name]
+
+
+def _success(attempt: int, output: Any, event: Any) -> AttemptRecord:
+    return AttemptRecord(
+        attempt, AttemptStatus.SUCCESS, output, duration_ms=event.ms, timestamp=at(event.at)
+    )
