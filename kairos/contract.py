@@ -157,8 +157,11 @@ class Contract:
         """Return this contract as JSON Schema 2020-12: what it accepts, or what it writes."""
         from pydantic.json_schema import GenerateJsonSchema  # noqa: PLC0415 - built on first use
 
+        from kairos.json_documents import shown_again  # noqa: PLC0415 - as above
+
         schema: Any = drop_unreadable(dict(self.adapter.core_schema), self._config or {})
-        return GenerateJsonSchema().generate(schema, mode=mode)
+        found: dict[str, Any] = shown_again(GenerateJsonSchema().generate(schema, mode=mode))
+        return found
 
     def __repr__(self) -> str:
         return f"Contract({self.name})"

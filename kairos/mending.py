@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pydantic_core import SchemaError, SchemaValidator
+from pydantic_core import PydanticCustomError, SchemaError, SchemaValidator
 from pydantic_core import ValidationError as PydanticError
+
+from kairos.field_errors import RULE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -252,6 +254,9 @@ def strict(node: Node) -> Node:
     """Return a copy of `node` that converts nothing, down to the models, which rule themselves."""
     if node["type"] in {"model", "dataclass", "typed-dict"}:
         return node
+    if node["type"] in {"literal", "enum"} and _may_confuse(node):
+        confused = {"type": "no-info", "function": _keep_bool_apart}
+        return {"type": "function-wrap", "function": confused, "schema": node}
     out = dict(node)
     if node["type"] in _STRICTABLE:
         out.setdefault("strict", True)
@@ -269,6 +274,19 @@ def strict(node: Node) -> Node:
     if isinstance(node.get("choices"), dict):
         out["choices"] = {tag: strict(choice) for tag, choice in node["choices"].items()}
     return out
+
+
+def _may_confuse(node: Node) -> bool:
+    """Say whether pydantic would take True for 1 here, or 0 for False, as Python's == does."""
+    choices = node["expected"] if "expected" in node else [m.value for m in node["members"]]
+    return any(isinstance(value, int) and value in {0, 1} for value in choices)
+
+
+def _keep_bool_apart(value: Any, handler: Callable[[Any], Any]) -> Any:
+    found = handler(value)
+    if isinstance(value, bool) != isinstance(getattr(found, "value", found), bool):
+        raise PydanticCustomError(RULE, "{expected}", {"expected": type(found).__name__})
+    return found
 
 
 def drop_unreadable(schema: Node, config: Mapping[str, Any]) -> Node:

@@ -13,22 +13,27 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property, reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Union
 
-from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
-from pydantic_core import ValidationError as PydanticError
+from pydantic_core import core_schema
 
 from kairos.annotations import allows_none, doubt, shown
 from kairos.contract import Contract, compile_contract
-from kairos.exceptions import ConfigError, did_you_mean
-from kairos.field_errors import ROOT, RULE, FieldValidationError, ValidationResult
+from kairos.exceptions import ConfigError
+from kairos.field_errors import ROOT, FieldValidationError, ValidationResult
 from kairos.mending import strict
+from kairos.schema_fields import (
+    FieldDefinition,
+    by_field,
+    has_default,
+    only_root,
+    rules_of,
+    with_rules,
+)
 from kairos.schema_registry import ContractPair, SchemaRegistry
 from kairos.source import declared_here
-from kairos.validators import Rule, custom
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -43,20 +48,6 @@ __all__ = [
 ]
 
 _SHOWN_FIELDS = 4  # a schema's short name lists no more
-
-
-@dataclass(frozen=True)
-class FieldDefinition:
-    """One field of a Schema.
-
-    `type` is the annotation as it was given, save that a dict of fields has become a Schema.  A
-    field that is not `required` may be absent; where its type says so, it may be None.
-    """
-
-    name: str
-    type: Any
-    required: bool = True
-    validators: tuple[Rule, ...] = ()
 
 
 class Schema:
@@ -79,12 +70,12 @@ class Schema:
         self._extra: Any = True  # True: any key; False: none; else the type of their values
         self._fields: dict[str, FieldDefinition] = {}
         self._bare: Any = None
-        self._rules: tuple[Rule, ...] = ()
+        self._rules: tuple[Any, ...] = ()
         if isinstance(fields, Mapping):
-            self._fields = _definitions(fields, _by_field(validators, fields))
+            self._fields = _definitions(fields, by_field(validators, fields))
         else:
             self._bare = _checked_type(fields, ROOT)
-            self._rules = _rules(_only_root(validators), ROOT)
+            self._rules = rules_of(only_root(validators), ROOT)
 
     # What it is made of
 
@@ -127,16 +118,13 @@ class Schema:
                 fix="write a new Schema",
             )
         kept = {name: one for name, one in self._fields.items() if name not in fields}
-        by_field = _by_field(validators, {**self._fields, **fields})
-        more = _definitions(fields, {n: v for n, v in by_field.items() if n in fields})
-        for name in by_field.keys() & kept.keys():
+        asked = by_field(validators, {**self._fields, **fields})
+        more = _definitions(fields, {n: v for n, v in asked.items() if n in fields})
+        for name in asked.keys() & kept.keys():
             old = kept[name]
-            added = old.validators + _rules(by_field[name], name)
-            kept[name] = FieldDefinition(name, old.type, old.required, added)
-        made = Schema({})
-        made._fields = {**kept, **more}
-        made._extra, made._notes = self._extra, dict(self._notes)
-        return made
+            added = old.validators + rules_of(asked[name], name)
+            kept[name] = replace(old, validators=added)
+        return Schema.of({**kept, **more}.values(), extra=self._extra, notes=self._notes)
 
     # What it does
 
@@ -157,7 +145,25 @@ class Schema:
         Every constraint and every validator that JSON Schema can express is in it; a custom
         function is not.
         """
-        return {**self.contract.json_schema("validation"), **self._notes}
+        return self.contract.json_schema("validation")
+
+    @classmethod
+    def of(
+        cls,
+        fields: Iterable[FieldDefinition],
+        *,
+        extra: Any = True,
+        notes: Mapping[str, Any] | None = None,
+    ) -> Schema:
+        """Return a Schema of ready fields.
+
+        `extra` is the type of the values of other keys; True allows any, False forbids such
+        keys.  `notes` are keywords of JSON Schema that refuse nothing, such as a title.
+        """
+        made = cls({})
+        made._fields = {one.name: one for one in fields}
+        made._extra, made._notes = extra, dict(notes or {})
+        return made
 
     @classmethod
     def from_json_schema(cls, document: Mapping[str, Any]) -> Schema:
@@ -201,7 +207,7 @@ class Schema:
         added = Schema(fields, validators)
         base: Any = self._model
         parts: dict[str, Any] = {
-            name: (_with_rules(one), ... if one.required else None)
+            name: (with_rules(one), ... if one.required else None)
             for name, one in added._fields.items()
         }
         return Schema.from_pydantic(create_model(base.__name__, __base__=base, **parts))
@@ -214,12 +220,9 @@ class Schema:
         if self._model is not None:
             return handler.generate_schema(self._model)
         if self._bare is not None:
-            made: Any = handler.generate_schema(_with_rules(self._as_field()))
-            return typing.cast("core_schema.CoreSchema", strict(made))
+            return _strictly(self._as_field(), handler)
         fields = {
-            name: core_schema.typed_dict_field(
-                handler.generate_schema(_with_rules(field)), required=field.required
-            )
+            name: core_schema.typed_dict_field(_strictly(field, handler), required=field.required)
             for name, field in self._fields.items()
         }
         typed = not isinstance(self._extra, bool)
@@ -237,6 +240,10 @@ class Schema:
         found: dict[str, Any] = handler(schema)
         if self._extra is True:
             found.pop("additionalProperties", None)  # open is what JSON Schema takes for granted
+        for name, part in found.get("properties", {}).items():
+            if part.get("title") == name.replace("_", " ").title():
+                del part["title"]  # pydantic's own, made from the name
+            part.update(self._fields[name].notes)
         return {**found, **self._notes}
 
     def _as_field(self) -> FieldDefinition:
@@ -267,61 +274,9 @@ class Schema:
         return self.__name__
 
 
-class _All:
-    """The rules of one field as Annotated metadata: all are asked, so that all errors show."""
-
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
-        self.rules = rules
-
-    def enforce(self, value: Any) -> Any:
-        broken = [rule for rule in self.rules if rule(value) is not True]
-        if not broken:
-            return value
-        details = [
-            InitErrorDetails(
-                type=PydanticCustomError(RULE, "{expected}", {"expected": rule.expected}),
-                input=value,
-            )
-            for rule in broken
-        ]
-        raise PydanticError.from_exception_data("rules", details, hide_input=True)
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(self.enforce, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return reduce(lambda found, rule: rule.narrow(found), self.rules, handler(schema))
-
-
-def _with_rules(field: FieldDefinition) -> Any:
-    """Return the field's annotation with its rules inside; None is not asked."""
-    if not field.validators:
-        return field.type
-    if not allows_none(field.type):
-        return Annotated[field.type, _All(field.validators)]
-    inner = _without_none(field.type)
-    if inner is None:
-        return field.type
-    return Annotated[inner, _All(field.validators)] | None
-
-
-def _without_none(annotation: Any) -> Any:
-    origin = typing.get_origin(annotation)
-    if origin is Annotated:
-        first, *notes = typing.get_args(annotation)
-        inner = _without_none(first)
-        return (
-            None if inner is None else reduce(lambda made, one: Annotated[made, one], notes, inner)
-        )
-    if origin is typing.Literal:
-        return typing.Literal[tuple(x for x in typing.get_args(annotation) if x is not None)]
-    rest = [one for one in typing.get_args(annotation) if one is not type(None)]
-    inside = [_without_none(one) if allows_none(one) else one for one in rest]
-    return reduce(or_, inside) if len(inside) == 1 else Union[tuple(inside)] if inside else None
+def _strictly(field: FieldDefinition, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    made: Any = handler.generate_schema(with_rules(field))
+    return typing.cast("core_schema.CoreSchema", strict(made))
 
 
 def _definitions(
@@ -337,8 +292,8 @@ def _definitions(
                 fix='write Schema({"name": str})',
             )
         kind = _checked_type(annotation, name)
-        needed = not allows_none(kind) and not _has_default(kind)
-        made[name] = FieldDefinition(name, kind, needed, _rules(validators.get(name), name))
+        needed = not allows_none(kind) and not has_default(kind)
+        made[name] = FieldDefinition(name, kind, needed, rules_of(validators.get(name), name))
     return made
 
 
@@ -361,54 +316,3 @@ def _checked_type(annotation: Any, name: str) -> Any:
         found=against.found,
         fix=against.fix,
     )
-
-
-def _has_default(annotation: Any) -> bool:
-    if typing.get_origin(annotation) is not Annotated:
-        return False
-    return any(
-        hasattr(note, "is_required") and not note.is_required() for note in annotation.__metadata__
-    )
-
-
-def _by_field(validators: Any, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    if validators is None:
-        return {}
-    if not isinstance(validators, Mapping):
-        raise ConfigError(
-            "validators go by field",
-            where=declared_here(),
-            expected="a dict from field names to validators",
-            found=type(validators).__name__,
-            fix='write validators={"name": [not_empty()]}',
-        )
-    for name in validators:
-        if name not in fields:
-            raise ConfigError(
-                f"there is no field {name!r} to validate",
-                where=declared_here(),
-                expected=f"one of {', '.join(map(str, fields))}",
-                fix=did_you_mean(str(name), map(str, fields))
-                or "add the field, or drop the validator",
-            )
-    return validators
-
-
-def _only_root(validators: Any) -> Any:
-    if not isinstance(validators, Mapping):
-        return validators
-    return _by_field(validators, {ROOT: None}).get(ROOT)
-
-
-def _rules(given: Any, name: str) -> tuple[Rule, ...]:
-    if given is None:
-        return ()
-    several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
-    if not several and not callable(given):
-        raise ConfigError(
-            f"the validator of field '{name}' cannot be called",
-            where=declared_here(),
-            expected="a validator such as not_empty(), a function, or a list of these",
-            found=type(given).__name__,
-        )
-    return tuple(custom(one) for one in (given if several else [given]))
