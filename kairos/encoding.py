@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import (
     InitErrorDetails,
     PydanticCustomError,
-    PydanticKnownError,
     from_json,
     to_json,
 )

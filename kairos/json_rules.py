@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
-__all__ = ["JsonRules"]
+__all__ = ["Fault", "JsonRules"]
 
 _MOST_WORDS = 80  # about the alternatives of a union
 _MOST_FAULTS = 100  # of one part: more help nobody

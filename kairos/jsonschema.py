@@ -16,8 +16,6 @@ from kairos.schema_fields import FieldDefinition
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kairos.schema import Schema
-
 __all__ = ["read_json_schema"]
 
 _MAX_PARTS = 5_000  # of a document with its references written out
@@ -33,8 +31,8 @@ _OF_NUMBERS = {
 _OF_ARRAYS = {"minItems": "min_length", "maxItems": "max_length"}
 
 
-def read_json_schema(document: Mapping[str, Any], make: type[Schema]) -> Schema:
-    """Return the Schema that `document` describes, made by `make`.
+def read_json_schema(document: Mapping[str, Any], make: Any) -> Any:
+    """Return the Schema that `document` describes; `make` is that class, which imports this one.
 
     Raises ConfigError as `Schema.from_json_schema` says.
     """
@@ -47,7 +45,7 @@ def read_json_schema(document: Mapping[str, Any], make: type[Schema]) -> Schema:
 
 
 class _Reader:
-    def __init__(self, make: type[Schema]) -> None:
+    def __init__(self, make: Any) -> None:
         self._make = make
 
     def read(self, node: Any) -> Any:

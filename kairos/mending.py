@@ -6,6 +6,7 @@ know is kept as it is and marked as one whose bytes must be read back.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_core import PydanticCustomError, SchemaError, SchemaValidator
@@ -44,6 +45,7 @@ _STRICTABLE = frozenset(
         "tuple", "set", "frozenset", "dict", "union", "tagged-union", "lax-or-strict",
     }
 )  # fmt: skip
+_STRICT = "kairos_strict"
 _SCALARS = frozenset({"none", "bool", "int", "float", "str"})
 _BUILT_IN_FACTORIES = frozenset({list, dict, set, frozenset, tuple, str, int, bool, float})
 _TEMPORAL = frozenset({"ser_json_temporal", "ser_json_timedelta", "val_temporal_unit"})
@@ -177,17 +179,25 @@ class Mender:
             self.exact = False
         return self._inside(node, config)
 
-    def _literal(self, node: Node, config: Node) -> Node:  # noqa: ARG002 - as above
+    def _literal(self, node: Node, config: Node) -> Node:
         kinds = {type(value) for value in node["expected"]}
         if len(kinds) > 1 or not kinds <= {str, int, bool}:
             self.exact = False
-        return node
+        return self._kept_apart(node, config)
 
-    def _enum(self, node: Node, config: Node) -> Node:  # noqa: ARG002 - as above
+    def _enum(self, node: Node, config: Node) -> Node:
         kinds = {type(member.value) for member in node["members"]}
         if len(kinds) > 1 or not kinds <= {str, int} or node.get("missing"):
             self.exact = False
-        return node
+        return self._kept_apart(node, config)
+
+    def _kept_apart(self, node: Node, config: Node) -> Node:
+        """Have a strict choice refuse True for 1: pydantic finds it by Python's ==."""
+        is_strict = node.get("strict", config.get("strict"))
+        if not (is_strict or node.get("metadata", {}).get(_STRICT)) or not _may_confuse(node):
+            return node
+        apart = {"type": "no-info", "function": _keep_bool_apart}
+        return {"type": "function-wrap", "function": apart, "schema": node}
 
     def _default(self, node: Node, config: Node) -> Node:
         out = self._inside(node, config)
@@ -254,10 +264,9 @@ def strict(node: Node) -> Node:
     """Return a copy of `node` that converts nothing, down to the models, which rule themselves."""
     if node["type"] in {"model", "dataclass", "typed-dict"}:
         return node
-    if node["type"] in {"literal", "enum"} and _may_confuse(node):
-        confused = {"type": "no-info", "function": _keep_bool_apart}
-        return {"type": "function-wrap", "function": confused, "schema": node}
     out = dict(node)
+    if node["type"] == "literal":  # it has no setting of its own; Mender reads this one
+        out["metadata"] = {**node.get("metadata", {}), _STRICT: True}
     if node["type"] in _STRICTABLE:
         out.setdefault("strict", True)
     if node["type"] == "float":
@@ -284,6 +293,8 @@ def _may_confuse(node: Node) -> bool:
 
 def _keep_bool_apart(value: Any, handler: Callable[[Any], Any]) -> Any:
     found = handler(value)
+    if isinstance(value, Enum):
+        return found
     if isinstance(value, bool) != isinstance(getattr(found, "value", found), bool):
         raise PydanticCustomError(RULE, "{expected}", {"expected": type(found).__name__})
     return found

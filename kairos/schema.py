@@ -174,7 +174,8 @@ class Schema:
         """
         from kairos.jsonschema import read_json_schema  # noqa: PLC0415 - few contracts come so
 
-        return read_json_schema(document, cls)
+        made: Schema = read_json_schema(document, cls)
+        return made
 
     @classmethod
     def from_pydantic(cls, model: type[BaseModel]) -> Schema:
