@@ -87,7 +87,8 @@ class Engine:
             self.timers,
             deliver=deliver,
             spawn=spawn,
-            stopping=lambda: self.machine.stopping,
+            # not a method of ours: a run that is part of a circle lives until the collector comes
+            stopping=partial(getattr, self.machine, "stopping"),
             max_concurrency=options.max_concurrency,
             name=f"kairos-{self.run_id[:8]}",
         )
@@ -419,6 +420,7 @@ class Engine:
     def result(self) -> WorkflowResult:
         """Let the workers go and fold the run."""
         self.crew.dismiss()
+        self._surroundings = self._surroundings._replace(tell=None)  # as for `stopping`
         result = WorkflowResult.of_run(
             self.options.journal,
             state=dict(self._held),

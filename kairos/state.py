@@ -72,7 +72,7 @@ class StateStore:
                 raise ConfigError(f"{name} must be a number of bytes above 0")
         self._max_value_size = max_value_size
         self._max_total_size = max_total_size
-        self._redactor = Redactor(extra=tuple(sensitive_keys or ()))
+        self._sensitive = tuple(sensitive_keys or ())
         self._allow_objects = allow_non_serializable
         self._values: dict[str, bytes] = {}
         self._objects: dict[str, Any] = {}
@@ -149,7 +149,9 @@ class StateStore:
             held.update(encoded)
             for key in encoded if self._objects else ():
                 self._objects.pop(key, None)
-        return [self._too_large(k, raw) for k, raw in encoded.items() if len(raw) > self._max_value_size]
+        return [
+            self._too_large(k, raw) for k, raw in encoded.items() if len(raw) > self._max_value_size
+        ]
 
     def _too_large(self, key: str, raw: bytes) -> str:
         message = (
@@ -212,7 +214,7 @@ class StateStore:
         with self._lock:
             values: dict[str, Any] = {key: decode(raw) for key, raw in self._values.items()}
             kept = {key: f"<{type(value).__name__}>" for key, value in self._objects.items()}
-        masked: dict[str, Any] = self._redactor.redact({**values, **kept})
+        masked: dict[str, Any] = Redactor(extra=self._sensitive).redact({**values, **kept})
         return masked
 
     def scoped(

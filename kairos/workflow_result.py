@@ -66,7 +66,7 @@ class WorkflowResult:
         self._raw: Mapping[str, bytes] = {}
         self._events: Iterable[Event] = ()
         self._terminal: tuple[str, ...] = ()
-        self._redactor = Redactor()
+        self._redactor: Redactor | None = None
 
     @classmethod
     def of_run(
@@ -137,12 +137,16 @@ class WorkflowResult:
         """Everything that was stored at the end, redacted."""
         if self._final_state is None:
             values = {key: decode(raw) for key, raw in self._raw.items()}
-            self._final_state = self._redactor.redact(values)
+            self._final_state = self._redact(values)
         return self._final_state
 
     def _shown(self, name: str) -> Any:
         raw = self._raw.get(name)
-        return None if raw is None else self._redactor.redact({name: decode(raw)})[name]
+        return None if raw is None else self._redact({name: decode(raw)})[name]
+
+    def _redact(self, values: dict[str, Any]) -> dict[str, Any]:
+        masked: dict[str, Any] = (self._redactor or Redactor()).redact(values)
+        return masked
 
     def reveal(self, key: str) -> Any:
         """Return the value stored under a key as it is, secrets and all.
