@@ -90,6 +90,7 @@ class Recipe:
         "action",
         "beside",
         "check",
+        "fans_out",
         "guarded",
         "input",
         "isolated",
@@ -113,6 +114,7 @@ class Recipe:
         self.action = step.action
         self.signature: Signature = step.signature
         self.check = check
+        self.fans_out = step.config.foreach is not None
         self.input: Contract | None = contracts.input if check else None
         # an annotation parses and writes values, so it holds even where contracts are not checked
         self.output: Contract | None = contracts.output if check or step.signature.typed else None

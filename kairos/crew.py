@@ -54,6 +54,7 @@ class Crew:
         self._spawn = spawn
         self._stopping = stopping
         self._running: dict[int, tuple[Work, int]] = {}
+        self._here: tuple[Work, int] | None = None
         self._context = contextvars.copy_context()
         self._threads: Workers = backends.threads(self.limit, name)
         self._isolation: Isolation | None = None
@@ -71,13 +72,12 @@ class Crew:
 
     def here(self, work: Work, step: int) -> Outcome:
         """Make an attempt here and now."""
-        self._running[id(work)] = (work, step)
+        self._here = (work, step)
         self.acting = True
-        try:
-            return perform(work)
-        finally:
-            self.acting = False
-            self._running.pop(id(work), None)
+        outcome = perform(work)  # never raises
+        self.acting = False
+        self._here = None
+        return outcome
 
     def send(self, work: Work, step: int) -> None:
         """Have an attempt made beside the driver."""
@@ -111,7 +111,8 @@ class Crew:
 
     def running(self) -> list[tuple[Work, int]]:
         """Return the attempts that are being made, with their steps.  From any thread."""
-        return list(self._running.values())
+        here = self._here
+        return [*self._running.values(), *(() if here is None else (here,))]
 
     def give_up(self, work: Work) -> bool:
         """Wait no longer for an attempt; False when it has come back already."""

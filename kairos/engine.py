@@ -97,7 +97,7 @@ class Engine:
         self._deliver = deliver
         self._inputs = inputs
         self._held = state.values
-        self._needs = graph.dependencies
+        self._needs = graph.outline
         known = options.recipes
         self._recipes: list[Recipe | None] = [None] * len(graph.steps) if known is None else known
         self._fans: dict[int, FanOut] = {}
@@ -137,30 +137,23 @@ class Engine:
                 self._replan(command.step)
 
     def _recipe(self, step: int) -> Recipe:
-        recipe = self._recipes[step]
-        if recipe is None:
-            recipe = Recipe(self.graph.steps[step], check=self.options.check)
-            self._recipes[step] = recipe
+        recipe = Recipe(self.graph.steps[step], check=self.options.check)
+        self._recipes[step] = recipe
         return recipe
 
-    def _scope(self, step: int, recipe: Recipe) -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
+    def _scope(self, recipe: Recipe) -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
         """Return what a step's `inputs` and `state` may show: its keys, or everything."""
         held = self._held
         if recipe.read_keys is not None:
             allowed = {key: held[key] for key in recipe.step.read_keys or () if key in held}
             return allowed, allowed
-        steps = self.graph.steps
-        own = {}
-        for dependency in self._needs[step]:
-            name = steps[dependency].name
-            if name in held:
-                own[name] = held[name]
-        return layered(own, self._inputs), held
+        own = {name: held[name] for name in self._needs[recipe.name] if name in held}
+        return layered(own, self._inputs) if self._inputs else own, held
 
     def _start(self, command: Start, *, inline: bool) -> None:
         step = command.step
-        recipe = self._recipe(step)
-        inputs, visible = self._scope(step, recipe)
+        recipe = self._recipes[step] or self._recipe(step)
+        inputs, visible = self._scope(recipe)
         work = Work(
             recipe,
             command.attempt,
@@ -172,7 +165,7 @@ class Engine:
             command.context,
         )
         self.record.write(StepStarted(recipe.name, command.attempt, self.clock.time()))
-        if recipe.step.config.foreach is not None:
+        if recipe.fans_out:
             self._fan_out(step, work)
         elif inline and self._alone(recipe):
             self.absorb(self.crew.here(work, step), step)
@@ -184,8 +177,7 @@ class Engine:
             not self.crew.in_flight
             and not self.machine.crowded
             and not recipe.beside
-            and not self.timers.waiting
-            and not self.timers.limited
+            and not self.timers.set
         )
 
     def _tell_check(self, work: Work, phase: Any, faults: tuple[Fault, ...] | None) -> None:
@@ -454,7 +446,7 @@ class Engine:
             self.machine.refuse(step, name, f"the replanner gave no plan: {message}")
             self.record.pay()
             return
-        self.graph, self._needs = graph, graph.dependencies
+        self.graph, self._needs = graph, graph.outline
         new = len(graph.steps) - len(self._recipes)
         self._recipes = [*self._recipes, *([None] * new)]  # a copy: other runs share the list
         self._recipes[step] = None

@@ -78,6 +78,7 @@ class Machine:
         self._failed = False
         self._stopped_any = False
         self.finished = False
+        self.in_debt = False  # whether an event may be owed; an attribute, since all steps ask
         self._load(graph)
         self._state = bytearray(len(graph.steps))
         self._attempts = [0] * len(graph.steps)
@@ -118,17 +119,13 @@ class Machine:
         return bool(self._ready or self._urgent)
 
     @property
-    def in_debt(self) -> bool:
-        """Whether an event is owed."""
-        return bool(self._owed) or (self._left == 0 and not self.finished)
-
-    @property
     def owed(self) -> Owed | None:
         """The next event that follows from the past; gone once it is applied."""
         for each in self._owed.values():
             return each
         if self._left == 0 and not self.finished:
             return Owed(RunFinished, -1, self._stop)
+        self.in_debt = False
         return None
 
     @property
@@ -384,6 +381,7 @@ class Machine:
 
     def _owe(self, owed: Owed) -> None:
         self._owed[owed.kind, owed.step] = owed
+        self.in_debt = True
 
     def _settle(self, step: int, *, alive: bool, kind: type) -> None:
         if self._owed:
@@ -393,6 +391,8 @@ class Machine:
         self._release(step)
         self._state[step] = _SETTLED
         self._left -= 1
+        if self._left == 0:
+            self.in_debt = True
         waiting = self._waiting
         if alive:
             for dependent in self._dependents[step]:

@@ -29,14 +29,9 @@ class Timers:
         self._grace = NEVER
 
     @property
-    def limited(self) -> bool:
-        """Whether the run's own time is limited."""
-        return self._end != NEVER
-
-    @property
-    def waiting(self) -> bool:
-        """Whether something waits for its retry."""
-        return bool(self._retries)
+    def set(self) -> bool:
+        """Whether something may fall due while nothing runs beside the driver."""
+        return bool(self._retries) or self._end != NEVER
 
     def retry_in(self, seconds: float, step: int, item: int | None) -> None:
         """Have a step or an element tried again."""
