@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
-from kairos.attempt import Outcome, Recipe, Work, perform, perform_async
+from kairos.attempt import Outcome, Recipe, Work, failure_of, perform, perform_async
 from kairos.context import Fence
 from kairos.fanout import FanOut
 from kairos.options import Backends, LoopEnded, Mail, Spawn
@@ -74,8 +74,12 @@ class Crew:
         """Make an attempt here and now."""
         self._here = (work, step)
         self.acting = True
-        outcome = perform(work)  # never raises
-        self.acting = False
+        try:
+            outcome = perform(work)  # raises nothing itself, but Ctrl-C may strike just beside it
+            self.acting = False
+        except KeyboardInterrupt as error:
+            self.acting = False
+            outcome = Outcome(work, failure=failure_of(error))
         self._here = None
         return outcome
 
