@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 
-class LogFormat(StrEnum):
+class _LogFormat(StrEnum):
     """How log events are written to standard error."""
 
     console = "console"
@@ -48,6 +48,24 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from kairos._version import __version__  # noqa: PLC0415 - as the others
+
+        print(f"kairos {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _kairos(
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, hidden=True),
+    ] = False,
+) -> None:
+    """Run, check and inspect contracted workflows."""
+
+
 @app.command("run")
 def _run(  # noqa: PLR0917 - typer calls it by name
     module: _Module,
@@ -64,7 +82,7 @@ def _run(  # noqa: PLR0917 - typer calls it by name
         bool, typer.Option("-v", "--verbose", help="Tell of every start and every item.")
     ] = False,
     log_format: Annotated[
-        LogFormat | None,
+        _LogFormat | None,
         typer.Option("--log-format", help="Write log events instead of progress."),
     ] = None,
     log_dir: Annotated[

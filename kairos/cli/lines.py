@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from kairos import events as happened
 from kairos.cli.output import count, say, span
 from kairos.cli.progress import Progress, counts
-from kairos.enums import FailureAction
+from kairos.enums import FailureAction, WorkflowStatus
 from kairos.sinks import printable
 
 if TYPE_CHECKING:
-    from kairos.results import WorkflowResult
+    from kairos.workflow_result import WorkflowResult
 
 __all__ = ["Lines", "Marks", "closing", "marks_for", "unfinished"]
 
@@ -177,7 +177,8 @@ def closing(progress: Progress, result: WorkflowResult, *, between: str = " · "
     steps = count(total, "step")
     if progress.ended < total:
         steps = f"{progress.ended:,} of {steps}"
-    told = [result.status.value, steps]
+    stopped = result.status is WorkflowStatus.PARTIAL and (result.error or progress.reason)
+    told = [f"stopped ({printable(stopped)})" if stopped else result.status.value, steps]
     told += [f"{len(progress.failed):,} failed"] if progress.failed else []
     told += [f"{progress.skipped:,} skipped"] if progress.skipped else []
     told += [count(progress.retries, "retry").replace("retrys", "retries")] * bool(progress.retries)
@@ -188,7 +189,7 @@ def closing(progress: Progress, result: WorkflowResult, *, between: str = " · "
 
 
 def unfinished(progress: Progress, result: WorkflowResult) -> str | None:
-    """Return why the run did not complete, or None when it did."""
+    """Return why the run did not complete, or None where nothing says so."""
     if result.error:
         return printable(result.error)
     return printable(progress.reason) if progress.reason else None

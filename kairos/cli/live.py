@@ -7,7 +7,8 @@ what runs, what failed, and how many are done.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Self, TextIO
+from collections import Counter
+from typing import TYPE_CHECKING, Self, TextIO, cast
 
 from rich.console import Console
 from rich.file_proxy import FileProxy
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from kairos.cli.output import Relay
 
-__all__ = ["LiveTree", "tree_of"]
+__all__ = ["LiveTree", "terminal"]
 
 _MARKS = Marks()
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -46,6 +47,12 @@ _STYLES = {
     StepStatus.SKIPPED: "yellow",
     StepStatus.RETRYING: "yellow",
     StepStatus.RUNNING: "cyan",
+}
+_WORDS = {
+    StepStatus.PENDING: "waiting",
+    StepStatus.COMPLETED: "done",
+    StepStatus.FAILED_FINAL: "failed",
+    StepStatus.SKIPPED: "skipped",
 }
 _SIGNS = {
     StepStatus.COMPLETED: _MARKS.done,
@@ -138,11 +145,6 @@ class _Drawing:
         return [*head, *_tree(progress, self._layout, now, width, left), *notes]
 
 
-def tree_of(plan: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-    """Return the lines of a plan's tree; see `kairos.cli.tree`."""
-    return layout(plan)
-
-
 def _header(progress: Progress, now: float) -> Text:
     total = len(progress.plan)
     steps = count(total, "step")
@@ -180,17 +182,20 @@ def _tree(
     longest = max((len(before) + len(row.name) for before, row in rows), default=0)
     column = min(longest, max(width // 2 - 4, 8))
     for entry in _chosen(rows, room):
-        if isinstance(entry, int):
-            yield Text(f"⋮  {entry:,} more", style="dim")
+        if isinstance(entry, Counter):
+            told = ", ".join(f"{number:,} {what}" for what, number in entry.items())
+            yield Text(f"⋮  {told}", style="dim")
         else:
             before, row = entry
             yield _row(row, before, column, now, width)
 
 
-def _chosen(rows: list[tuple[str, Row]], room: int | None) -> Iterable[tuple[str, Row] | int]:
+def _chosen(
+    rows: list[tuple[str, Row]], room: int | None
+) -> Iterable[tuple[str, Row] | Counter[str]]:
     """Choose what fits: what runs or failed first, then what is nearest to it.
 
-    A number stands for that many rows which are left out.
+    A Counter stands for the rows that are left out there.
     """
     if room is None or len(rows) <= room:
         return rows
@@ -199,24 +204,27 @@ def _chosen(rows: list[tuple[str, Row]], room: int | None) -> Iterable[tuple[str
         if _height(kept | {number}, len(rows)) > room:
             break
         kept.add(number)
-    shown: list[tuple[str, Row] | int] = []
+    shown: list[tuple[str, Row] | Counter[str]] = []
     for number, row in enumerate(rows):
         if number in kept:
             shown.append(row)
-        elif shown and isinstance(shown[-1], int):
-            shown[-1] += 1
-        else:
-            shown.append(1)
+            continue
+        if not shown or not isinstance(shown[-1], Counter):
+            shown.append(Counter())
+        cast("Counter[str]", shown[-1])[_WORDS.get(row[1].status, "running")] += 1
     return shown
 
 
 def _weight(number: int, rows: list[tuple[str, Row]]) -> tuple[int, int]:
-    status = rows[number][1].status
-    if status is StepStatus.PENDING:
-        return 3, number
-    return {StepStatus.FAILED_FINAL: 1, StepStatus.COMPLETED: 2, StepStatus.SKIPPED: 2}.get(
-        status, 0
-    ), -number
+    match rows[number][1].status:
+        case StepStatus.FAILED_FINAL:
+            return 1, number
+        case StepStatus.COMPLETED | StepStatus.SKIPPED:
+            return 2, -number  # the latest first
+        case StepStatus.PENDING:
+            return 3, number
+        case _:
+            return 0, number
 
 
 def _height(kept: set[int], total: int) -> int:

@@ -231,6 +231,8 @@ def _by_name(place: str, roots: Sequence[Path]) -> _Found:
                 f"package '{specs[-1].name}' has no module '{names[len(specs)]}'",
                 fix=did_you_mean(names[len(specs)], _inside(specs[-1])),
             )
+    if names[0] in sys.stdlib_module_names:
+        raise Stop(f"module '{place}' is Python's own", expected="a module below " + _shown(roots))
     elsewhere = names[0] in sys.modules or find_spec(names[0]) is not None
     raise Stop(
         f"module '{place}' is installed elsewhere, and is not run from there"
@@ -386,17 +388,15 @@ def _own_words(error: Exception, found: _Found, roots: Sequence[Path]) -> str:
     """Say what broke, with the frames of the user's own files and none of ours."""
     name = clean(Path(str(found.specs[-1].origin)).name)
     if isinstance(error, KairosError):
-        notes = [f"  {note}" for note in getattr(error, "__notes__", ())]
-        return clean("\n".join([f"{name} declares something wrong", *_indented(error), *notes]))
-    told = traceback.TracebackException.from_exception(error)
-    _keep_own_frames(told, roots)
-    lines = "".join(told.format(chain=True)).rstrip("\n")
+        told = [f"{name} declares something wrong"]
+        for text in (str(error), *getattr(error, "__notes__", ())):
+            told += [f"  {line}" for line in text.splitlines()]
+        return clean("\n".join(told))
+    trace = traceback.TracebackException.from_exception(error)
+    _keep_own_frames(trace, roots)
+    lines = "".join(trace.format(chain=True)).rstrip("\n")
     what = "is no valid Python" if isinstance(error, SyntaxError) else "failed when it was imported"
     return f"{name} {what}\n{clean(scrub_credentials(lines))}"
-
-
-def _indented(error: KairosError) -> list[str]:
-    return [f"  {line}" for line in str(error).splitlines()]
 
 
 def _keep_own_frames(told: traceback.TracebackException, roots: Sequence[Path]) -> None:

@@ -32,8 +32,6 @@ __all__ = [
     "wants_color",
 ]
 
-_MINUTE_MS, _HOUR_MS = 60_000, 3_600_000
-
 
 class Stop(KairosError):  # noqa: N818 - it is how a command ends early
     """A command cannot go on; it is told on standard error and the exit code is `code`."""
@@ -128,10 +126,10 @@ def clean(text: str) -> str:
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
 
 
-def as_json(value: Any, stream: TextIO) -> str:
+def as_json(value: Any, stream: TextIO, *, indent: int | None = 2) -> str:
     """Write a value as JSON that holds no control character and that the stream can encode."""
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
-    text = json.dumps(value, ensure_ascii=encoding != "utf8", indent=2, default=str)
+    text = json.dumps(value, ensure_ascii=encoding != "utf8", indent=indent, default=str)
     return "\n".join(_escaped(line) for line in text.split("\n"))
 
 
@@ -155,13 +153,15 @@ def span(ms: float) -> str:
     """Render a duration that is given in milliseconds: `12 ms`, `1.24 s`, `2 min 03 s`."""
     if ms < 1:
         return "<1 ms"
-    if ms < 1000:  # noqa: PLR2004 - a second
+    seconds = ms / 1000
+    # Each unit ends where the next would be rounded to.
+    if seconds < 0.9995:  # noqa: PLR2004
         return f"{ms:.0f} ms"
-    if ms < _MINUTE_MS:
-        return f"{ms / 1000:.2f} s" if ms < _MINUTE_MS / 6 else f"{ms / 1000:.1f} s"
-    if ms < _HOUR_MS:
-        return f"{ms // _MINUTE_MS:.0f} min {ms % _MINUTE_MS // 1000:02.0f} s"
-    return f"{ms // _HOUR_MS:.0f} h {ms % _HOUR_MS // _MINUTE_MS:02.0f} min"
+    if seconds < 59.95:  # noqa: PLR2004
+        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"  # noqa: PLR2004
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
 
 
 def count(number: int, what: str) -> str:

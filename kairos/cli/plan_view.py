@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kairos.cli.output import count
 from kairos.cli.tree import layout
-from kairos.cli.validate import expected_inputs
+from kairos.cli.validate import expected_inputs, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,7 @@ _LARGE = 500  # steps from which a tree would be no help
 def plan_lines(workflow: Workflow) -> Iterator[str]:
     """Draw the plan as a tree; a very large one as a list in the order it may run."""
     graph = workflow.graph
-    inputs = ", ".join(
-        name + ("" if needed else " (optional)")
-        for name, needed in expected_inputs(workflow).items()
-    )
+    inputs = named(expected_inputs(workflow))
     yield f"{workflow.name}  {count(len(graph.steps), 'step')}" + (
         f"  inputs: {inputs}" if inputs else ""
     )

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
 
     from kairos.cli.output import Relay
     from kairos.cli.progress import Progress
-    from kairos.results import WorkflowResult
     from kairos.run_log import LogEvent
     from kairos.workflow import Workflow
+    from kairos.workflow_result import WorkflowResult
 
 __all__ = ["RunOptions", "run"]
 
 INTERRUPTED = 130
 TERMINATED = 143
+_LINE = 80  # characters that a result may have on one line
 
 
 class RunOptions(NamedTuple):
@@ -67,9 +69,14 @@ def run(options: RunOptions) -> int:
             say(stdout, as_json(result.to_dict(), stdout))
         elif result.status is WorkflowStatus.COMPLETE and result.output is not None:
             output = result.output
-            text = clean(output) if isinstance(output, str) else as_json(output, stdout)
+            text = clean(output) if isinstance(output, str) else _shown(output, stdout)
             say(stdout, text)
     return code
+
+
+def _shown(output: Any, stream: TextIO) -> str:
+    line = as_json(output, stream, indent=None)
+    return line if len(line) <= _LINE else as_json(output, stream)
 
 
 def _log_folder(given: str | None) -> Path | None:
@@ -147,6 +154,8 @@ def _driven(workflow: Workflow, inputs: dict[str, Any]) -> tuple[WorkflowResult,
             return stopped.result, TERMINATED if told else INTERRUPTED
         except KairosError as error:
             raise Stop(clean(str(error))) from None
+    if told:
+        return result, TERMINATED
     return result, 0 if result.status is WorkflowStatus.COMPLETE else 1
 
 
@@ -160,11 +169,12 @@ def _terminated() -> Iterator[list[int]]:
         told.append(number)
         signal.raise_signal(signal.SIGINT)
 
-    try:
-        before = signal.signal(signal.SIGTERM, strike)
-    except ValueError:  # not on the main thread
+    # In the background Ctrl-C is ignored, and there is nothing to lean on.
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield told
         return
+    before = signal.signal(signal.SIGTERM, strike)
     try:
         yield told
     finally:
@@ -184,9 +194,8 @@ def _close(
         if warning not in progress.notes:
             say(stderr, f"{marks.note} {printable(warning)}")
     why = unfinished(progress, result)
-    if why is not None and result.status is not WorkflowStatus.COMPLETE:
-        stopped = result.status is WorkflowStatus.PARTIAL
-        say(stderr, f"{marks.note if stopped else marks.failed} {why}")
+    if why is not None and result.status is WorkflowStatus.FAILED:
+        say(stderr, f"{marks.failed} {why}")
     told = closing(progress, result, between=marks.between)
     following = _following(result, options, log)
     width = shutil.get_terminal_size().columns if stderr.isatty() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.cli.loading import Unloadable, load
 from kairos.cli.output import Stop, as_json, say, stdout_kept, wants_color
@@ -15,7 +15,10 @@ from kairos.verify.findings import Finding, findings_of
 from kairos.verify.report import render
 from kairos.workflow import Workflow
 
-__all__ = ["ValidateOptions", "expected_inputs", "validate"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ValidateOptions", "expected_inputs", "named", "validate"]
 
 
 class ValidateOptions(NamedTuple):
@@ -92,29 +95,32 @@ def _text(checked: _Checked, among: int, *, color: bool) -> str:
 
 
 def _inputs_told(workflow: Workflow) -> str:
-    inputs = expected_inputs(workflow)
-    if not inputs:
-        return "none" if workflow.declared_inputs is not None else "none that are declared"
+    nothing = "none" if workflow.declared_inputs is not None else "none that are declared"
+    return printable(named(expected_inputs(workflow))) or nothing
+
+
+def named(inputs: Mapping[str, bool | None]) -> str:
+    """Render what `expected_inputs` gives: `topic, limit (optional)`."""
     return ", ".join(
-        printable(name) + ("" if needed else " (optional)") for name, needed in inputs.items()
+        f"{name} (optional)" if needed is False else name for name, needed in inputs.items()
     )
 
 
-def expected_inputs(workflow: Workflow) -> dict[str, bool]:
+def expected_inputs(workflow: Workflow) -> dict[str, bool | None]:
     """Return the inputs that a workflow is known to take, each with whether a run needs it.
 
-    They are what it declares, what its typed steps and fan-outs read, and what its `read_keys`
-    name that no step writes.
+    None means that nothing tells.  They are what it declares, what its typed steps and fan-outs
+    read, and what its `read_keys` name that no step writes.
     """
     graph, declared = workflow.graph, workflow.declared_inputs
-    inputs = dict(graph.expected_inputs)
+    inputs: dict[str, bool | None] = dict(graph.expected_inputs)
     written = {key for step in graph.steps for key in (step.name, *(step.write_keys or ()))}
     for step in graph.steps:
         for key in step.read_keys or ():
             if key not in written:
-                inputs.setdefault(key, declared is None)
+                inputs.setdefault(key, None)
     for name in sorted(declared or ()):
-        inputs.setdefault(name, False)
+        inputs.setdefault(name, None)
     return inputs
 
 
