@@ -192,6 +192,13 @@ class Contract:
             return (one_error(path_of(error.path), "JSON that reads back the same", error.why),)
         if isinstance(error, PydanticSerializationError):
             found = f"{type(value).__name__} that its serializer cannot write"
+            try:
+                checked = self._hard.validator.validate_python(value)
+                json_value(self._hard.serializer.to_python(checked, mode="json", warnings=False))
+            except PydanticError as inner:
+                return field_errors(inner, value)
+            except Exception:  # noqa: BLE001, S110 - then there is no more to tell
+                pass
         else:
             found = f"{type(error).__name__} from a validator or serializer"
         return (one_error(ROOT, "what its contract accepts", found),)

@@ -50,7 +50,7 @@ def encode(value: object, *, key: str) -> bytes:
         return to_json(_plain(value), inf_nan_mode="constants")
     except _NotJsonError as error:
         raise StateError(
-            f"output of '{key}' is not JSON: {error.spot or 'it'} {error.what}",
+            f"output of '{key}' is not JSON: {str(error.spot) or 'it'} {error.what}",
             key=key,
             expected="str, int, float, bool, None, a list or a dict of these",
             fix=error.fix,
@@ -79,8 +79,12 @@ def json_value(value: object) -> Any:
     try:
         return _plain(value)
     except _NotJsonError as error:
-        wrong: str | PydanticCustomError = "finite_number"
-        if not isinstance(error.item, float):
+        wrong: str | PydanticCustomError
+        if isinstance(error.item, float):
+            wrong = "finite_number"
+        elif isinstance(error.item, str):
+            wrong = "string_unicode"
+        else:
             wrong = PydanticCustomError("json_value", "{what}", {"what": error.what})
         details = InitErrorDetails(type=wrong, loc=error.spot.loc, input=error.item)
         raise PydanticError.from_exception_data("JSON", [details], hide_input=True) from None
