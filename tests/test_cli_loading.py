@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kairos.cli.loading import ENVIRONMENT, Unloadable, load
+from kairos.cli.finding import ENVIRONMENT
+from kairos.cli.loading import Unloadable, load
 from kairos.cli.output import Stop
 from kairos.exceptions import ConfigError
 

@@ -176,12 +176,12 @@ def _version() -> None:
 
 def _exit(work: Callable[[], int]) -> None:
     """Do a command's work and leave with its exit code; a Stop is told, without a stack."""
-    from kairos.cli.output import Stop, tell  # noqa: PLC0415 - as the others
+    from kairos.cli.output import Stop, clean, tell  # noqa: PLC0415 - as the others
 
     try:
         code = work()
     except Stop as stop:
         sys.stdout.flush()
-        tell(str(stop))
+        tell(clean(str(stop)))
         code = stop.code
     raise typer.Exit(code)
