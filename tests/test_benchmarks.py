@@ -1,0 +1,63 @@
+"""The benchmarks run: what they measure is nothing that a test could judge."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+KEYS = {
+    "import",
+    "version",
+    "chain_short",
+    "chain_long",
+    "chain_growth",
+    "chain_again",
+    "chain_scoped",
+    "chain_typed",
+    "chain_logged",
+    "contract_model",
+    "contract_schema",
+    "contract_reading",
+    "contract_typed",
+    "wide",
+    "foreach_serial",
+    "foreach_parallel",
+    "isolated_first",
+    "isolated_further",
+    *(
+        f"plan_{nodes}_{part}"
+        for nodes in (10_000, 100_000)
+        for part in ("declared", "reversed", "shuffled", "dag", "steps")
+    ),
+    "plan_10000_validate",
+    "memory",
+}
+
+
+def quick(*options: str) -> str:
+    """Run the benchmarks at their smallest and return what they print."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--quick", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_every_row_is_measured_beside_its_floor() -> None:
+    told = json.loads(quick("--json"))
+    rows = {row["key"]: row for row in told["rows"]}
+    assert rows.keys() == KEYS
+    assert all(row["floor"] is not None for row in rows.values())
+    assert all(row["verdict"] is None for row in rows.values()), "too little to judge by"
+
+
+@pytest.mark.slow
+def test_the_table_prints_every_row_under_one_head() -> None:
+    head, *lines = quick().splitlines()
+    assert head.split() == ["what", "unit", "kairos", "floor", "ratio", "target", "verdict"]
+    assert lines.index("") == len(KEYS)
