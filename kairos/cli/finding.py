@@ -162,8 +162,8 @@ def _specs_by_name(names: Sequence[str], root: str) -> Iterator[ModuleSpec]:
     within: Sequence[str] | None = [root]
     for depth in range(1, len(names) + 1):
         # Asked directly, since importlib.util.find_spec would import the packages on the way.
-        spec = within and PathFinder.find_spec(".".join(names[:depth]), list(within))
-        if not spec:
+        spec = PathFinder.find_spec(".".join(names[:depth]), list(within)) if within else None
+        if spec is None:
             return
         yield spec
         within = spec.submodule_search_locations
