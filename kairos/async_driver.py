@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kairos.driver import RunControl
 from kairos.engine import Engine
 from kairos.options import Mail, RunOptions, Wake
-from kairos.plan import TaskGraph
-from kairos.workflow_result import WorkflowResult
-from kairos.state import StateStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from kairos.driver import RunControl
+    from kairos.plan import TaskGraph
+    from kairos.state import StateStore
+    from kairos.workflow_result import WorkflowResult
 
 __all__ = ["drive_async"]
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from kairos.budget import Ledger, Spend
+from kairos.context import Fence, StepContext
 from kairos.contract import Contract, ContractBroken
 from kairos.encoding import decode, encode
 from kairos.enums import FailureType
@@ -25,7 +26,6 @@ from kairos.security import sanitize_exception
 from kairos.signature import Signature, read_signature
 from kairos.source import defined_at
 from kairos.state import Inputs, MissingKeyError, Refusal, ScopedStateProxy
-from kairos.context import Fence, StepContext
 from kairos.step import SKIP, Step
 
 __all__ = [
@@ -164,7 +164,7 @@ class Work:
         "visible",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made for every attempt: keywords cost a tenth of it
         self,
         recipe: Recipe,
         attempt: int,
@@ -244,7 +244,7 @@ def gate(work: Work) -> Outcome | None:
         if _may_start(work, context):
             return None
         outcome = Outcome(work, skipped="when")
-    except BaseException as error:  # noqa: BLE001 - a predicate may do anything at all
+    except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome = Outcome(work, failure=failure_of(error))
     return _close(outcome, context, begun)
 
@@ -451,7 +451,7 @@ def _recheck(outcome: Outcome) -> Outcome:
             )
         if recipe.validators:
             _ask_validators(outcome.work, outcome.output or output)
-    except BaseException as error:  # noqa: BLE001 - a contract may run a user's validators
+    except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome.output, outcome.failure = None, failure_of(error)
     return outcome
 

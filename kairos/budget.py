@@ -113,4 +113,3 @@ class Ledger:
         """Declare a budget spent that is not counted here: wall time."""
         with self._lock:
             self._tripped = self._tripped or (budget, message)
-

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kairos.budget import Ledger, Spend
 from kairos.config import check_count
-from kairos.state import ScopedStateProxy, StateStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kairos.state import ScopedStateProxy, StateStore
 
 __all__ = ["Fence", "StepContext"]
 
@@ -67,7 +70,7 @@ class StepContext:
         "step_id",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the published order, and made for every attempt
         self,
         state: StateStore | ScopedStateProxy,
         inputs: Mapping[str, Any],

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kairos.attempt import Outcome, Recipe, Work, failure_of, perform, perform_async
-from kairos.context import Fence
-from kairos.fanout import FanOut
 from kairos.options import Backends, LoopEnded, Mail, Spawn
-from kairos.ports import Clock, Isolation, Workers
-from kairos.step import Step
-from kairos.timers import Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from kairos.context import Fence
+    from kairos.fanout import FanOut
+    from kairos.ports import Clock, Isolation, Workers
+    from kairos.step import Step
+    from kairos.timers import Timers
 
 __all__ = ["MAX_THREADS", "Crew"]
 

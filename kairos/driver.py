@@ -9,21 +9,25 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from kairos.engine import Engine
 from kairos.options import Cancel, Mail, RunOptions, Wake
-from kairos.plan import TaskGraph
-from kairos.workflow_result import WorkflowResult
-from kairos.state import StateStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from kairos.plan import TaskGraph
+    from kairos.state import StateStore
+    from kairos.workflow_result import WorkflowResult
 
 __all__ = ["RunControl", "RunInterrupted", "drive"]
 
 INTERRUPTED = "interrupted"
 
 
-class RunInterrupted(KeyboardInterrupt):  # noqa: N818 - it reads as what happened
+class RunInterrupted(KeyboardInterrupt):
     """Ctrl-C ended a run.  `result` holds all that was done until then."""
 
     def __init__(self, result: WorkflowResult) -> None:

@@ -7,9 +7,8 @@ functions that say otherwise; workers deliver their outcomes into the mailbox.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kairos.attempt import (
     Failure,
@@ -21,6 +20,7 @@ from kairos.attempt import (
     gate,
 )
 from kairos.budget import Ledger
+from kairos.commands import Close, Start, StartItems
 from kairos.crew import Crew
 from kairos.events import (
     AccessRefused,
@@ -41,16 +41,19 @@ from kairos.events import (
 )
 from kairos.exceptions import ExecutionError, StateError, StepTimeoutError
 from kairos.fanout import FanOut, elements_of
-from kairos.commands import Close, Start, StartItems
 from kairos.machine import Machine
 from kairos.options import Cancel, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
-from kairos.plan import TaskGraph
 from kairos.record import Record
 from kairos.replanning import ask, request_for, verified
-from kairos.workflow_result import WorkflowResult
 from kairos.security import sanitize_exception
 from kairos.state import StateStore, layered
 from kairos.timers import Timers
+from kairos.workflow_result import WorkflowResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kairos.plan import TaskGraph
 
 __all__ = ["Engine"]
 
@@ -327,7 +330,14 @@ class Engine:
 
     def _failed(self, outcome: Outcome, failure: Failure, step: int, now: float) -> None:
         item = outcome.work.item_index
-        event = self.machine.decide(step, outcome.work.attempt, item, failure, now, outcome.ms)
+        event = self.machine.decide(
+            step,
+            attempt=outcome.work.attempt,
+            item=item,
+            failure=failure,
+            at=now,
+            ms=outcome.ms,
+        )
         self.record.write(event)
         if event.action == "retry" and event.delay > 0:
             self.timers.retry_in(event.delay, step, item)

@@ -141,8 +141,9 @@ class AttemptFailed(NamedTuple):
     """An attempt failed, and what was decided about it.
 
     `action` is the router's decision and `delay` the pause in seconds before the next attempt
-    when it is RETRY; `retry_context` is the sanitised hint that the next attempt is given.  `output` is what a failed output contract was checked against, where it
-    could be written as JSON at all.
+    when it is RETRY; `retry_context` is the sanitised hint that the next attempt is given.
+    `output` is what a failed output contract was checked against, where it could be written as
+    JSON at all.
     """
 
     step: str

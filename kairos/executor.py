@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kairos.budget import Budget
 from kairos.defaults import local_backends, new_journal
 from kairos.driver import RunInterrupted, drive
 from kairos.encoding import encode
 from kairos.exceptions import ConfigError
-from kairos.failure import FailureRouter
 from kairos.hooks import ExecutorHooks, HookObserver
 from kairos.options import RunOptions
-from kairos.plan import TaskGraph
 from kairos.ports import Clock, Journal, Observer, SystemClock
-from kairos.workflow_result import WorkflowResult
 from kairos.source import declared_here
-from kairos.state import StateStore
+from kairos.workflow_result import WorkflowResult
+
+if TYPE_CHECKING:
+    from kairos.failure import FailureRouter
+    from kairos.plan import TaskGraph
+    from kairos.state import StateStore
 
 __all__ = [
     "ExecutorHooks",

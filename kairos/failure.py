@@ -20,7 +20,7 @@ from kairos.security import sanitize_retry_context
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from tenacity import RetryCallState
+    from tenacity import RetryCallState  # noqa: TC004 - a dataclass keeps annotations as words
 
 __all__ = [
     "KAIROS_DEFAULTS",
@@ -276,7 +276,7 @@ class FailureRouter:
             if policy.stop is not None and policy.stop(state):
                 return self._fall_back(policy, event, replan_count, "its stop strategy said so")
             delay = policy.pause(state, self._uniform)
-        except Exception as error:  # noqa: BLE001 - a user's strategy may do anything
+        except Exception as error:  # noqa: BLE001 - a user's handler may do anything
             why = f"the retry strategy failed ({type(error).__name__})"
             return self._fall_back(policy, event, replan_count, why)
         context = None
@@ -323,7 +323,7 @@ def _not_retried(policy: FailurePolicy, event: FailureEvent) -> str:
     return ""
 
 
-def _call_state(event: FailureEvent) -> Any:
+def _call_state(event: FailureEvent) -> RetryCallState:
     """Dress the failure as what tenacity's strategies take."""
     import tenacity  # noqa: PLC0415 - only a failure pays for it
 

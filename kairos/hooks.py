@@ -21,14 +21,14 @@ from kairos.events import (
 )
 from kairos.exceptions import ExecutionError, KairosError, ValidationError
 from kairos.field_errors import FieldValidationError, ValidationResult
-from kairos.step_fold import StepResults
 from kairos.security import Redactor
+from kairos.step_fold import StepResults
 
 if TYPE_CHECKING:
     from kairos.plan import TaskGraph
     from kairos.results import StepResult
-    from kairos.workflow_result import WorkflowResult
     from kairos.step import Step
+    from kairos.workflow_result import WorkflowResult
 
 __all__ = ["ExecutorHooks", "HookObserver"]
 
@@ -41,36 +41,36 @@ class ExecutorHooks:
     """
 
     def on_workflow_start(self, graph: TaskGraph) -> None:
-        """A run begins."""
+        """Hear that a run begins."""
 
     def on_workflow_complete(self, result: WorkflowResult) -> None:
-        """A run has ended, however it ended."""
+        """Hear that a run has ended, however it ended."""
 
     def on_step_start(self, step: Step, attempt: int) -> None:
-        """An attempt begins (for a foreach: the whole of it)."""
+        """Hear that an attempt begins (for a foreach: the whole of it)."""
 
     def on_step_complete(self, step: Step, result: StepResult) -> None:
-        """A step has completed."""
+        """Hear that a step has completed."""
 
     def on_step_fail(self, step: Step, error: KairosError, attempt: int) -> None:
-        """An attempt has failed; `error` is sanitised."""
+        """Hear that an attempt has failed; `error` is sanitised."""
 
     def on_step_retry(self, step: Step, next_attempt: int) -> None:
-        """A failed attempt will be followed by another."""
+        """Hear that a failed attempt will be followed by another."""
 
     def on_step_skip(self, step: Step, reason: str) -> None:
-        """A step is skipped."""
+        """Hear that a step is skipped."""
 
     def on_validation_start(self, step: Step, phase: str, attempt: int) -> None:
-        """A contract is about to be checked; `phase` is "input" or "output"."""
+        """Hear that a contract is about to be checked; `phase` is "input" or "output"."""
 
     def on_validation_complete(self, step: Step, phase: str, result: ValidationResult) -> None:
-        """A contract was checked, and holds."""
+        """Hear that a contract was checked, and holds."""
 
     def on_validation_fail(
         self, step: Step, phase: str, result: ValidationResult, attempt: int
     ) -> None:
-        """A contract was checked, and is broken."""
+        """Hear that a contract was checked, and is broken."""
 
 
 class HookObserver:

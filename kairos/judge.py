@@ -37,6 +37,7 @@ class Judge:
         self,
         declared: Step,
         step: int,
+        *,
         attempt: int,
         item: int | None,
         failure: Failure,

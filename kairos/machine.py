@@ -31,11 +31,11 @@ from kairos.events import (
     StepSkipped,
     StepStarted,
 )
-from kairos.failure import FailureRouter
 from kairos.judge import Judge
 
 if TYPE_CHECKING:
     from kairos.attempt import Failure
+    from kairos.failure import FailureRouter
     from kairos.plan import TaskGraph
 
 __all__ = ["Machine"]
@@ -319,7 +319,7 @@ class Machine:
         if self._state[step] == _SETTLED:
             return
         verdict = self._fans[step].verdict
-        if verdict is None or self._stop and verdict.action is FailureAction.RETRY:
+        if verdict is None or (self._stop and verdict.action is FailureAction.RETRY):
             done = self._fans[step].succeeded
             total = len(self._fans[step].outputs)
             reason = f"{self._stop}; {done} of {total} elements were done"
@@ -434,11 +434,19 @@ class Machine:
     # -- failures and replans --------------------------------------------------------------
 
     def decide(
-        self, step: int, attempt: int, item: int | None, failure: Failure, at: float, ms: float
+        self, step: int, *, attempt: int, item: int | None, failure: Failure, at: float, ms: float
     ) -> AttemptFailed:
         """Say what to do about a failed attempt, as the event that records it."""
-        declared = self._steps[step]
-        return self._judge.decide(declared, step, attempt, item, failure, at, ms, self._stop)
+        return self._judge.decide(
+            self._steps[step],
+            step,
+            attempt=attempt,
+            item=item,
+            failure=failure,
+            at=at,
+            ms=ms,
+            stopping=self._stop,
+        )
 
     def spliced(self, graph: TaskGraph, step: int) -> None:
         """Take over a plan in which `step` was replaced; new steps follow the known ones."""

@@ -7,10 +7,12 @@ Each has an official fake or a simplest implementation that ships with kairos:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from kairos.events import Event
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from kairos.events import Event
 
 __all__ = ["Clock", "Isolation", "Journal", "Loop", "Observer", "SystemClock", "Workers"]
 
@@ -131,4 +133,5 @@ class SystemClock:
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Do nothing: nobody moves this clock by hand."""
+        del wake
         return lambda: None

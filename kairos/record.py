@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kairos.events import (
     Event,
@@ -15,12 +14,16 @@ from kairos.events import (
     Warned,
 )
 from kairos.exceptions import StateError
-from kairos.commands import Owed
-from kairos.machine import Machine
-from kairos.options import RunOptions
-from kairos.ports import Observer
 from kairos.security import sanitize_exception
-from kairos.state import StateStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kairos.commands import Owed
+    from kairos.machine import Machine
+    from kairos.options import RunOptions
+    from kairos.ports import Observer
+    from kairos.state import StateStore
 
 __all__ = ["Record"]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kairos.enums import Severity
 from kairos.exceptions import ExecutionError, PlanError
 from kairos.failure import ReplanRequest
-from kairos.machine import Machine
 from kairos.options import Replanned, Replanner
-from kairos.plan import TaskGraph
 from kairos.step import as_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from kairos.machine import Machine
+    from kairos.plan import TaskGraph
 
 __all__ = ["ask", "request_for", "verified"]
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kairos.enums import AttemptStatus, StepStatus
 from kairos.exceptions import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import TypeAdapter
 
 __all__ = [
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 def now() -> datetime:
     """Return the present moment, in UTC."""
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kairos.driver import RunControl
 from kairos.exceptions import KairosError
-from kairos.workflow_result import WorkflowResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from kairos.workflow_result import WorkflowResult
 
 __all__ = ["Run"]
 

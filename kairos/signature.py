@@ -1,7 +1,7 @@
 """What a step's function says about itself.
 
-A function of one unannotated parameter, or of one annotated `StepContext`, is handed the
-context.  Any other function is *typed*: its parameters name what it reads (upstream steps and
+A function of one unannotated parameter (not named `item`), or of one annotated `StepContext`, is
+handed the context.  Any other function is *typed*: its parameters name what it reads (upstream steps and
 the workflow's inputs), `item` is the element of a foreach, a parameter annotated `StepContext`
 (or named `ctx`) is the context, and the annotations are contracts.
 """
@@ -75,7 +75,7 @@ def _context_style(action: types.FunctionType) -> Signature | None:
     code, notes = action.__code__, action.__annotations__
     if code.co_argcount != 1 or code.co_kwonlyargcount or hasattr(action, "__wrapped__"):
         return None
-    if code.co_flags & (_CO_VARARGS | _CO_VARKEYWORDS):
+    if code.co_flags & (_CO_VARARGS | _CO_VARKEYWORDS) or code.co_varnames[0] == "item":
         return None
     if notes:
         note = notes.get(code.co_varnames[0])
@@ -104,14 +104,14 @@ def _takes_only_a_context(parameters: list[inspect.Parameter], hints: _Hints) ->
     named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
     required = [p for p in named if p.default is p.empty]
     candidates = required or named[:1]
-    if len(candidates) != 1 or len(named) > 1 and not _is_context(hints.raw(candidates[0])):
+    if len(candidates) != 1 or (len(named) > 1 and not _is_context(hints.raw(candidates[0]))):
         return False
     (only,) = candidates
     if only.kind is only.KEYWORD_ONLY:
         return False
     note = hints.raw(only)
     if note is only.empty:
-        return len(named) == 1
+        return len(named) == 1 and only.name != "item"
     return _is_context(note) and len(named) == 1
 
 

@@ -51,7 +51,7 @@ class Place:
         return line or self._code.co_firstlineno, (column or 0) + 1
 
     def __str__(self) -> str:
-        """Render `file.py:12`, the file relative to the current directory where it lies below it."""
+        """Render `file.py:12`, the file relative to the current directory if it lies below it."""
         path = Path(self.file)
         try:
             shown = path.relative_to(Path.cwd())

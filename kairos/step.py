@@ -48,21 +48,21 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 
 
 class Skip:
-    """The type of SKIP, for annotations: `-> Score | Skip`."""
+    """The type of SKIP, for annotations: `-> Score | Skip`.  There is one instance."""
 
     __slots__ = ()
-    _only: Skip | None = None
-
-    def __new__(cls) -> Skip:
-        if cls._only is None:
-            cls._only = super().__new__(cls)
-        return cls._only
 
     def __bool__(self) -> Literal[False]:
         return False
 
     def __repr__(self) -> str:
         return "SKIP"
+
+    def __copy__(self) -> Skip:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Skip:
+        return self
 
     def __reduce__(self) -> str:
         return "SKIP"
@@ -370,7 +370,7 @@ def _own_name(function: Any) -> str:
 
 
 class _CallableModule(types.ModuleType):
-    """This module, callable: `kairos.step` is a published module and also our decorator's name.
+    """The module, callable: `kairos.step` is a published module and also our decorator's name.
 
     Importing a submodule puts it under its name into the package, whatever stood there; so what
     `from kairos import step` finds has to be both.

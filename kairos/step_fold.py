@@ -7,8 +7,8 @@ as much again, so a `StepResult` is built when it is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timezone
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from kairos.encoding import decode
 from kairos.enums import AttemptStatus, StepStatus
@@ -24,14 +24,16 @@ from kairos.events import (
     StepStarted,
 )
 from kairos.results import AttemptRecord, ItemResult, StepResult
-from kairos.security import Redactor
+
+if TYPE_CHECKING:
+    from kairos.security import Redactor
 
 __all__ = ["StepResults", "at"]
 
 
 def at(seconds: float) -> datetime:
     """Return a moment given in seconds since the epoch, in UTC."""
-    return datetime.fromtimestamp(seconds, timezone.utc)
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 class StepResults(Mapping[str, StepResult]):

@@ -9,10 +9,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from kairos.events import Event
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kairos.events import Event
 
 __all__ = ["ManualClock", "Recorder"]
 

@@ -1,10 +1,13 @@
-"""What is due when: retries in a heap, attempts' deadlines, the end of the budget and of the grace."""
+"""What is due when: retries, attempts' deadlines, the end of the budget and of the grace."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Timers"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kairos.attempt import Recipe
 from kairos.budget import Budget
 from kairos.contract import Contract, ContractBroken, compile_contract
 from kairos.defaults import local_backends, new_journal
@@ -18,16 +17,17 @@ from kairos.hooks import HookObserver
 from kairos.options import Replanner, RunOptions
 from kairos.plan import TaskGraph
 from kairos.ports import Clock, Observer, SystemClock
-from kairos.workflow_result import WorkflowResult
 from kairos.run import Run
 from kairos.security import Redactor
 from kairos.source import Place, declared_here
 from kairos.state import StateStore
-from kairos.step import Step
 
 if TYPE_CHECKING:
+    from kairos.attempt import Recipe
     from kairos.schema import SchemaRegistry
+    from kairos.step import Step
     from kairos.verify import Finding
+    from kairos.workflow_result import WorkflowResult
 
 __all__ = ["Workflow"]
 

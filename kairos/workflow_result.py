@@ -104,7 +104,7 @@ class WorkflowResult:
             raise ConfigError("these events are not those of a finished run")
         result = cls(
             finished.status,
-            _Lazy(names, lambda: StepResults(names, events, redactor)),
+            _Lazy(lambda: StepResults(names, events, redactor)),
             {},
             finished.ms,
             at(started.at),
@@ -221,7 +221,7 @@ class _Lazy(Mapping[str, StepResult]):
 
     __slots__ = ("_made", "_make")
 
-    def __init__(self, names: list[str], make: Callable[[], Mapping[str, StepResult]]) -> None:
+    def __init__(self, make: Callable[[], Mapping[str, StepResult]]) -> None:
         self._make = make
         self._made: Mapping[str, StepResult] | None = None
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["LoopThread"]
 
@@ -39,7 +39,7 @@ class LoopThread:
 
     def stop(self) -> None:
         """Cancel what is left, and let the thread go."""
-        import asyncio  # noqa: PLC0415 - as above
+        import asyncio  # noqa: PLC0415 - most runs have no async action
 
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
