@@ -72,7 +72,7 @@ def after(name: str, before: str) -> Step:
         (lambda: Step("a", print, foreach="x", read_keys=[]), ConfigError, "do not allow"),
         (lambda: Workflow("w", [*ONE, *ONE]), PlanError, "a"),
         (lambda: Workflow("w", [after("a", "b"), after("b", "a")]), PlanError, "a → b → a"),
-        (lambda: Workflow("w", [*ONE, after("fetch", "a"), after("b", "fetsh")]), PlanError, "'fetch'"),
+        (lambda: Workflow("w", [after("fetch", "a"), after("b", "fetsh")]), PlanError, "'fetch'"),
     ],
 )  # fmt: skip
 def test_a_wrong_declaration_is_refused_in_plain_words(make: Any, error: Any, says: str) -> None:

@@ -139,7 +139,7 @@ def test_an_async_action_runs_under_run_and_a_coroutine_by_mistake_is_named() ->
         return 7
 
     assert run_one(action).output == 7
-    result = run_one(lambda ctx: action(ctx))
+    result = run_one(lambda ctx: action(ctx))  # noqa: PLW0108 - it hides that it is async
     assert "coroutine that nobody awaited" in (result.error or "")
 
 
