@@ -103,7 +103,10 @@ class Document:
         self._anchors: dict[tuple[int, str], Any] = {}
         self._refs: list[tuple[dict[str, Any], str]] = []
         self._schemas: set[int] = set()  # the ids of the parts that are schemas
-        self._check(self.root, "#", self.root)
+        try:
+            self._check(self.root, "#", self.root)
+        except RecursionError:
+            raise _refused("the document", "#", "less depth", "too much of it") from None
         for node, pointer in self._refs:
             self._find(node, pointer)
         self._refuse_loops()

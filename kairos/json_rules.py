@@ -10,9 +10,8 @@ asked twice about the same part of a value answers from memory, so nested `oneOf
 from __future__ import annotations
 
 import json
-from itertools import islice
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pydantic_core import (
     InitErrorDetails,
@@ -28,7 +27,7 @@ from kairos.json_documents import Document, format_parser
 from kairos.rules import regex_engine, same_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
@@ -68,7 +67,7 @@ class JsonRules:
 
     def accepts(self, value: Any) -> bool:
         """Say whether the JSON `value` satisfies the document."""
-        return _Judge(self.source).accepts(self.source.root, value)
+        return not self.faults(value)
 
     def enforce(self, value: Any) -> Any:
         """Return `value` as it is; raise pydantic's own kind of error when it is refused."""
@@ -109,123 +108,143 @@ class JsonRules:
         return "JSON Schema"
 
 
+_Faults: TypeAlias = "tuple[Fault, ...]"
+_Asking: TypeAlias = "Generator[tuple[Any, Any], _Faults, list[Fault]]"
+
+
 class _Judge:
-    """One judgement of one value, with what has been found out so far."""
+    """One judgement of one value, with what has been found out so far.
+
+    What looks at a part is a generator: it yields a schema and a value that it needs judged, is
+    sent their faults, and returns its own.  The loop in `faults` runs these, so that a deep value
+    costs memory and not the interpreter's stack.
+    """
 
     def __init__(self, source: Document) -> None:
         self._source = source
-        self._known: dict[tuple[int, int], tuple[Fault, ...]] = {}
+        # schemas and values live as long as the judgement does, so their ids stay theirs
+        self._known: dict[tuple[int, int], _Faults] = {}
 
-    def accepts(self, schema: Any, value: Any) -> bool:
-        return not self.faults(schema, value)
-
-    def faults(self, schema: Any, value: Any) -> tuple[Fault, ...]:
+    def faults(self, schema: Any, value: Any) -> _Faults:
         """Return what is wrong with `value`, with places relative to it."""
-        # both live as long as the judgement does, so their ids stay theirs
-        key = (id(schema), id(value))
-        if key not in self._known:
-            self._known[key] = tuple(islice(self._look(schema, value), _MOST_FAULTS))
-        return self._known[key]
+        known = self._known
+        top = (id(schema), id(value))
+        tasks = [(top, self._look(schema, value))]
+        answer: Any = None  # which starts a task
+        while tasks:
+            key, task = tasks[-1]
+            try:
+                asked = task.send(answer)
+            except StopIteration as done:
+                tasks.pop()
+                answer = known[key] = tuple(done.value[:_MOST_FAULTS])
+                continue
+            below = (id(asked[0]), id(asked[1]))
+            answer = known.get(below)
+            if answer is None:
+                tasks.append((below, self._look(*asked)))
+        return known[top]
 
-    def _below(self, schema: Any, value: Any, part: str | int) -> Iterator[Fault]:
-        for fault in self.faults(schema, value):
-            yield fault._replace(loc=(part, *fault.loc))
-
-    def _look(self, schema: Any, value: Any) -> Iterator[Fault]:
-        if schema is True:
-            return
-        if schema is False:
-            yield Fault((), "nothing", value)
-            return
+    def _look(self, schema: Any, value: Any) -> _Asking:
+        if isinstance(schema, bool):
+            return [] if schema else [Fault((), "nothing", value)]
         wrong_type = _wrong_type(schema, value)
         if wrong_type:
-            yield Fault((), wrong_type, value)
-            return
-        yield from self._plain(schema, value)
+            return [Fault((), wrong_type, value)]
+        checks = ((_CHECKS[keyword], schema[keyword]) for keyword in schema if keyword in _CHECKS)
+        answers = (check(bound, value) for check, bound in checks)
+        found = [Fault((), expected, value) for expected in answers if expected]
         if isinstance(value, list):
-            yield from self._items(schema, value)
+            found += yield from self._items(schema, value)
         elif isinstance(value, dict):
-            yield from self._properties(schema, value)
-        yield from self._combined(schema, value)
+            found += yield from self._properties(schema, value)
+        found += yield from self._combined(schema, value)
+        return found
 
-    def _plain(self, schema: Any, value: Any) -> Iterator[Fault]:
-        for keyword, bound in schema.items():
-            check = _CHECKS.get(keyword)
-            if check is not None:
-                expected = check(bound, value)
-                if expected:
-                    yield Fault((), expected, value)
-
-    def _items(self, schema: Any, value: list[Any]) -> Iterator[Fault]:
+    def _items(self, schema: Any, value: list[Any]) -> _Asking:
+        found: list[Fault] = []
         first = schema.get("prefixItems", ())
         for index, item in enumerate(value):
             inner = first[index] if index < len(first) else schema.get("items", True)
-            yield from self._below(inner, item, index)
+            found += _below(index, (yield inner, item))
         if "contains" in schema:
-            count = sum(self.accepts(schema["contains"], item) for item in value)
+            count = 0
+            for item in value:
+                count += not (yield schema["contains"], item)
             low, high = schema.get("minContains", 1), schema.get("maxContains")
             if count < low or (high is not None and count > high):
                 most = "" if high is None else f" and at most {high}"
-                yield Fault((), f"at least {low}{most} of the items it must contain", value)
+                words = f"at least {low}{most} of the items it must contain"
+                found.append(Fault((), words, value))
+        return found
 
-    def _properties(self, schema: Any, value: dict[str, Any]) -> Iterator[Fault]:
+    def _properties(self, schema: Any, value: dict[str, Any]) -> _Asking:
         named = schema.get("properties", {})
         patterns = schema.get("patternProperties", {})
-        for name in schema.get("required", ()):
-            if name not in value:
-                yield Fault((name,), "a value", value, missing=True)
+        found = _absent(schema.get("required", ()), value)
         for name, inner in value.items():
             hits = [part for regex, part in patterns.items() if _matches(regex, name)]
             if name in named:
                 hits.append(named[name])
-            if not hits and "additionalProperties" in schema:
-                rest = schema["additionalProperties"]
-                if rest is False:
-                    yield Fault((name,), "no further keys", inner)
-                    continue
-                hits = [rest]
-            for part in hits:
-                yield from self._below(part, inner, name)
-            yield from self._demands(schema, name, value)
+            rest = True if hits else schema.get("additionalProperties", True)
+            if rest is False:
+                found.append(Fault((name,), "no further keys", inner))
+            else:
+                for part in hits or [rest]:
+                    found += _below(name, (yield part, inner))
+            found += yield from self._demands(schema, name, value)
+        return found
 
-    def _demands(self, schema: Any, name: str, value: dict[str, Any]) -> Iterator[Fault]:
-        """Report what the presence of the key `name` demands and `value` does not give."""
-        if not self.accepts(schema.get("propertyNames", True), name):
-            yield Fault((), "keys as propertyNames wants them", value)
-        for needed in schema.get("dependentRequired", {}).get(name, ()):
-            if needed not in value:
-                yield Fault((needed,), "a value", value, missing=True)
-        yield from self.faults(schema.get("dependentSchemas", {}).get(name, True), value)
+    def _demands(self, schema: Any, name: str, value: dict[str, Any]) -> _Asking:
+        """Find what the presence of the key `name` demands and `value` does not give."""
+        found: list[Fault] = []
+        if "propertyNames" in schema and (yield schema["propertyNames"], name):
+            found.append(Fault((), "keys as propertyNames wants them", value))
+        found += _absent(schema.get("dependentRequired", {}).get(name, ()), value)
+        if name in schema.get("dependentSchemas", {}):
+            found += yield schema["dependentSchemas"][name], value
+        return found
 
-    def _combined(self, schema: Any, value: Any) -> Iterator[Fault]:
+    def _combined(self, schema: Any, value: Any) -> _Asking:
+        found: list[Fault] = []
         if "$ref" in schema:
-            yield from self.faults(self._source.resolve(schema), value)
+            found += yield self._source.resolve(schema), value
         for part in schema.get("allOf", ()):
-            yield from self.faults(part, value)
-        if "anyOf" in schema and not any(self.accepts(part, value) for part in schema["anyOf"]):
-            yield from self._no_branch(schema["anyOf"], value)
-        if "oneOf" in schema:
-            hits = sum(self.accepts(part, value) for part in schema["oneOf"])
-            if not hits:
-                yield from self._no_branch(schema["oneOf"], value)
-            elif hits > 1:
-                yield Fault((), "exactly one of its alternatives", value)
-        if "not" in schema and self.accepts(schema["not"], value):
-            yield Fault((), "anything but what `not` describes", value)
+            found += yield part, value
+        for keyword in ("anyOf", "oneOf"):
+            if keyword in schema:
+                found += yield from self._alternatives(schema[keyword], value, keyword)
+        if "not" in schema and not (yield schema["not"], value):
+            found.append(Fault((), "anything but what `not` describes", value))
         if "if" in schema:
-            branch = "then" if self.accepts(schema["if"], value) else "else"
-            yield from self.faults(schema.get(branch, True), value)
+            branch = "else" if (yield schema["if"], value) else "then"
+            found += yield schema.get(branch, True), value
+        return found
 
-    def _no_branch(self, parts: list[Any], value: Any) -> Iterator[Fault]:
-        """Report the branch that comes nearest: the one that does not fail at the first look."""
-        found = [self.faults(part, value) for part in parts]
+    def _alternatives(self, parts: list[Any], value: Any, keyword: str) -> _Asking:
+        """Where no branch fits, report the one that comes nearest: it fails only further down."""
+        found: list[_Faults] = []
+        for part in parts:
+            found.append((yield part, value))  # noqa: PERF401 - a comprehension cannot ask
+        hits = found.count(())
+        if hits == 1 or (hits and keyword == "anyOf"):
+            return []
+        if hits:
+            return [Fault((), "exactly one of its alternatives", value)]
         deeper = [faults for faults in found if all(fault.loc for fault in faults)]
         if len(deeper) == 1:
-            yield from deeper[0]
-            return
+            return list(deeper[0])
         words = " or ".join(dict.fromkeys(faults[0].expected for faults in found))
         short = len(words) <= _MOST_WORDS
-        yield Fault((), words if short else f"one of {len(parts)} alternatives", value)
+        return [Fault((), words if short else f"one of {len(parts)} alternatives", value)]
+
+
+def _absent(names: Iterable[str], value: dict[str, Any]) -> list[Fault]:
+    return [Fault((name,), "a value", value, missing=True) for name in names if name not in value]
+
+
+def _below(part: str | int, faults: _Faults) -> list[Fault]:
+    return [fault._replace(loc=(part, *fault.loc)) for fault in faults]
 
 
 def _wrong_type(schema: Any, value: Any) -> str:

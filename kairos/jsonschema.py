@@ -100,8 +100,8 @@ class _Reader:
         fields = []
         for name in dict.fromkeys((*named, *required)):
             part = named.get(name, True)
-            plain = {k: v for k, v in part.items() if k not in _NOTES} if part is not True else True
             notes = {k: part[k] for k in _NOTES if k in part} if isinstance(part, dict) else {}
+            plain = {k: part[k] for k in part if k not in notes} if notes else part
             fields.append(FieldDefinition(name, self.read(plain), name in required, (), notes))
         extra = rest if isinstance(rest, bool) else self.read(rest)
         return self._make.of(fields, extra=extra, notes={k: node[k] for k in _NOTES if k in node})
