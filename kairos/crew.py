@@ -50,6 +50,7 @@ class Crew:
         self.limit = min(max_concurrency or MAX_THREADS, MAX_THREADS)
         self.acting = False  # an action runs on the driving thread right now
         self.in_flight = 0  # works and pulling workers that have not come back
+        self.pressed = False  # a step waits for room
         self._backends = backends
         self._clock = clock
         self._timers = timers
@@ -58,6 +59,7 @@ class Crew:
         self._stopping = stopping
         self._running: dict[int, tuple[Work, int]] = {}
         self._here: tuple[Work, int] | None = None
+        self._last_here: Work | None = None
         self._context = contextvars.copy_context()
         self._threads: Workers = backends.threads(self.limit, name)
         self._isolation: Isolation | None = None
@@ -83,7 +85,7 @@ class Crew:
         except KeyboardInterrupt as error:
             self.acting = False
             outcome = Outcome(work, failure=failure_of(error))
-        self._here = None
+        self._here, self._last_here = None, work
         return outcome
 
     def send(self, work: Work, step: int) -> None:
@@ -97,7 +99,9 @@ class Crew:
 
     def feed(self, fan: FanOut, step: int) -> None:
         """Have as many workers pull elements of a foreach as it may have and has use for."""
-        for _ in range(fan.wanted):
+        # one at least: a foreach that lost its last worker to others would never get one again
+        room = max(self.limit - self.in_flight, 0 if fan.loops else 1)
+        for _ in range(min(fan.wanted, room)):
             fan.loops += 1
             self.in_flight += 1
             self._expect(fan.recipe)
@@ -110,6 +114,10 @@ class Crew:
         """Have something else done on a thread; it delivers its own mail."""
         self.in_flight += 1
         self._threads.submit(job)
+
+    def came_from_here(self, work: Work) -> bool:
+        """Tell whether the attempt that was made last on the driving thread is this one."""
+        return self._last_here is work
 
     def came_back(self, work: Work) -> int | None:
         """Take an attempt off the list and return its step; None for one that was given up."""
@@ -173,7 +181,7 @@ class Crew:
         self._deliver(await perform_async(work))
 
     def _pull(self, fan: FanOut, step: int) -> None:
-        deliver, copied, threads = self._deliver, self._context.copy, self._threads
+        deliver, copied = self._deliver, self._context.copy
         while (work := fan.next_work()) is not None:
             self._enter(work, step)
             outcome = copied().run(perform, work)
@@ -182,7 +190,7 @@ class Crew:
             deliver(outcome)
             if work.fence.given_up:
                 return  # the driver has put another worker in this one's place
-            if fan.held or threads.waiting:  # the driver must judge, or others want a turn
+            if fan.should_pause or self.pressed:
                 break
         deliver(LoopEnded(step))
 
@@ -200,7 +208,7 @@ class Crew:
             self._deliver(outcome)
             if work.fence.given_up:
                 return
-            if fan.held:
+            if fan.should_pause or self.pressed:
                 break
         self._deliver(LoopEnded(step))
 

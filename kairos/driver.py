@@ -12,7 +12,7 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from kairos.engine import Engine
+from kairos.engine import INTERRUPTED, Engine
 from kairos.options import Cancel, Mail, RunOptions, Wake
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from kairos.workflow_result import WorkflowResult
 
 __all__ = ["RunControl", "RunInterrupted", "drive"]
-
-INTERRUPTED = "interrupted"
 
 
 class RunInterrupted(KeyboardInterrupt):
@@ -74,6 +72,7 @@ def _interrupts(engine: Engine, deliver: Callable[[Mail], None]) -> Iterator[lis
     """
     struck: list[int] = []
     mine = threading.current_thread() is threading.main_thread()
+    engine.tells_interrupts = not mine  # signals strike the main thread only
     if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield struck
         return
@@ -87,6 +86,7 @@ def _interrupts(engine: Engine, deliver: Callable[[Mail], None]) -> Iterator[lis
         deliver(Cancel(INTERRUPTED, len(struck) > 1))
 
     signal.signal(signal.SIGINT, strike)
+    engine.tells_interrupts = True
     try:
         yield struck
     finally:
@@ -120,7 +120,7 @@ def drive(
     finally:
         unsubscribe()
         loop.stop()
-    if struck:
+    if struck or engine.was_interrupted:
         raise RunInterrupted(result)
     return result
 
@@ -145,4 +145,5 @@ def _loop(engine: Engine, mailbox: SimpleQueue[Mail], *, inline: bool) -> None:
                     engine.handle(mailbox.get_nowait())
             engine.look_at_the_clock()
         except KeyboardInterrupt:  # not through our handler: the user has one of their own
+            engine.was_interrupted = True
             engine.cancel(INTERRUPTED, now=bool(engine.machine.stopping))

@@ -55,7 +55,9 @@ if TYPE_CHECKING:
 
     from kairos.plan import TaskGraph
 
-__all__ = ["Engine"]
+__all__ = ["INTERRUPTED", "Engine"]
+
+INTERRUPTED = "interrupted"
 
 
 class Engine:
@@ -96,6 +98,8 @@ class Engine:
             name=f"kairos-{self.run_id[:8]}",
         )
         self.interrupted = False  # Ctrl-C struck an action on this thread
+        self.tells_interrupts = False  # the driver knows a Ctrl-C from what an action raises
+        self.was_interrupted = False
         self._hurry = False  # mail is on its way that must be read before anything else starts
         self._deliver = deliver
         self._inputs = inputs
@@ -128,8 +132,11 @@ class Engine:
         With `inline` a step that nothing else could run beside is performed here and now, since
         handing it to another thread would cost more than most steps do.
         """
-        machine = self.machine
-        while not self._hurry and (command := machine.take()) is not None:
+        machine, crew = self.machine, self.crew
+        while not self._hurry:
+            command = machine.take(room=crew.in_flight < crew.limit)
+            if command is None:
+                break
             if isinstance(command, Start):
                 self._start(command, inline=inline)
             elif isinstance(command, StartItems):
@@ -138,6 +145,17 @@ class Engine:
                 self._close(command.step)
             else:
                 self._replan(command.step)
+        crew.pressed = machine.wants_room
+        if self._fans:
+            self._feed_all()
+
+    def _feed_all(self) -> None:
+        """Give every foreach its share of the workers that steps have left."""
+        share = max(self.crew.limit // len(self._fans), 1)
+        for step, fan in list(self._fans.items()):
+            fan.share = share
+            if not fan.closing and not fan.held:
+                self.crew.feed(fan, step)
 
     def _recipe(self, step: int) -> Recipe:
         recipe = Recipe(self.graph.steps[step], check=self.options.check)
@@ -231,8 +249,6 @@ class Engine:
             work = fan.next_work()
             if work is not None:
                 self.absorb(self.crew.here(work, command.step), command.step)
-        else:
-            self.crew.feed(fan, command.step)
 
     def _loop_ended(self, step: int) -> None:
         self.crew.in_flight -= 1
@@ -242,8 +258,6 @@ class Engine:
         fan.loops -= 1
         if fan.closing:
             self._drain(step, fan)
-        elif not fan.held:
-            self.crew.feed(fan, step)
 
     def _close(self, step: int) -> None:
         """Start no further element; tell those that run."""
@@ -292,9 +306,8 @@ class Engine:
         """Turn an outcome into events."""
         work = outcome.work
         item, name, now = work.item_index, work.recipe.name, self.clock.time()
-        if self.interrupted:
-            self.interrupted = False
-            self.cancel("interrupted")
+        if self._struck(outcome):
+            self.cancel(INTERRUPTED)
         for refusal in outcome.refusals:
             self.record.write(AccessRefused(name, work.attempt, item, *refusal, now))
         if outcome.spent is not None:
@@ -311,6 +324,17 @@ class Engine:
                 self.crew.release(work.recipe.step)
         if self.ledger.tripped is not None and not self.machine.stopping:
             self._exhausted()
+
+    def _struck(self, outcome: Outcome) -> bool:
+        """Tell whether Ctrl-C ended an action on the driving thread."""
+        failure = outcome.failure
+        if failure is None or not isinstance(failure.exception, KeyboardInterrupt):
+            return False
+        here = self.crew.came_from_here(outcome.work)
+        struck = here and (self.interrupted or not self.tells_interrupts)
+        self.interrupted = False
+        self.was_interrupted = self.was_interrupted or struck
+        return struck
 
     def _store(self, name: str, outcome: Outcome) -> Failure | None:
         """Store what a step brought, all of it or nothing."""
@@ -344,7 +368,6 @@ class Engine:
         fan = self._fans.get(step)
         if fan is not None and self.machine.goes_on(step):
             fan.held = False
-            self.crew.feed(fan, step)
 
     # -- time and the end ------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ class FanOut:
     """The elements of one foreach, and which of them wait for a worker.
 
     Workers pull from `source`, which spares a hop between threads for every element.  `loops`
-    counts those at work, up to `limit`; `closing` says that no further element may start, `held`
+    counts those at work, up to `limit` and up to its `share` of all workers; `closing` says that no further element may start, `held`
     that an element failed and what this means is not decided yet.
     """
 
@@ -31,6 +31,7 @@ class FanOut:
     surroundings: Surroundings
     limit: int
     source: deque[tuple[int, int, dict[str, Any] | None]] = field(default_factory=deque)
+    share: int = 1
     loops: int = 0
     closing: bool = False
     held: bool = False
@@ -55,7 +56,12 @@ class FanOut:
     @property
     def wanted(self) -> int:
         """How many more workers it may have and has elements for."""
-        return max(min(self.limit - self.loops, len(self.source)), 0)
+        return max(min(min(self.limit, self.share) - self.loops, len(self.source)), 0)
+
+    @property
+    def should_pause(self) -> bool:
+        """Whether a worker should stop pulling: the driver must judge, or has others to serve."""
+        return self.held or self.loops > self.share
 
     def close(self) -> None:
         """Let no further element start."""

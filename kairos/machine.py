@@ -97,10 +97,16 @@ class Machine:
 
     # -- what to do ------------------------------------------------------------------------
 
-    def take(self) -> Command | None:
-        """Return the next command, or None while there is nothing to start."""
+    def take(self, *, room: bool = True) -> Command | None:
+        """Return the next command, or None while there is nothing to start.
+
+        Without `room` for another step beside those that run, none is offered: a step that is said
+        to have started has not merely joined a queue.
+        """
         if self._urgent:
             return self._urgent.popleft()
+        if not room:
+            return None
         if self._ready:
             step = self._ready.popleft()
         elif self._queue and self._turn is None:
@@ -117,6 +123,11 @@ class Machine:
     def crowded(self) -> bool:
         """Whether something else could start beside what was just taken."""
         return bool(self._ready or self._urgent)
+
+    @property
+    def wants_room(self) -> bool:
+        """Whether a step could start at once if there were room for it."""
+        return bool(self._ready) or (bool(self._queue) and self._turn is None)
 
     @property
     def owed(self) -> Owed | None:

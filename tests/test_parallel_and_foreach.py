@@ -16,7 +16,8 @@ from kairos import (
     Workflow,
     WorkflowStatus,
 )
-from kairos.testing import ManualClock
+from kairos.events import StepStarted
+from kairos.testing import ManualClock, Recorder
 from running import one, run_one
 
 
@@ -186,3 +187,52 @@ def test_an_item_is_retried_by_itself(parallel: bool) -> None:
     assert workflow.run({"xs": [0, 1, 2]}).output == [0, 1, 2]
     assert tries == {0: 1, 1: 3, 2: 1}
     assert clock.elapsed == 120
+
+
+def test_two_long_foreaches_share_the_workers() -> None:
+    turns: list[str] = []
+
+    def item(ctx: StepContext) -> None:
+        turns.append(ctx.step_id)
+        threading.Event().wait(0.0005)
+
+    steps = [
+        Step("first", item, foreach="xs", parallel=True),
+        Step("second", item, foreach="xs", parallel=True),
+    ]
+    workflow = Workflow("w", steps, max_concurrency=4)
+    assert workflow.run({"xs": list(range(200))}).status == "complete"
+    assert turns.index("second") < 100
+    assert turns[-100:].count("first") > 10
+
+
+def test_a_step_waits_for_room_and_is_not_said_to_have_started_before() -> None:
+    release = threading.Event()
+    recorder = Recorder()
+    seen: list[int] = []
+
+    def hold(ctx: StepContext) -> None:
+        seen.append(len(recorder.of(StepStarted)))
+        if len(seen) == 2:
+            release.set()
+        assert release.wait(20)
+
+    steps = [Step(f"s{i}", hold, parallel=True) for i in range(6)]
+    assert Workflow("w", steps, max_concurrency=2, hooks=[recorder]).run().status == "complete"
+    assert seen[:2] == [2, 2] or max(seen[:2]) <= 2
+
+
+def test_a_steps_turn_comes_while_a_foreach_has_all_the_workers() -> None:
+    freed = threading.Event()
+
+    def item(ctx: StepContext) -> None:
+        if ctx.item == 399:
+            assert freed.wait(20)
+
+    steps = [
+        Step("first", lambda ctx: threading.Event().wait(0.005), parallel=True),
+        Step("many", item, foreach="xs", parallel=True),
+        Step("free", lambda ctx: freed.set(), parallel=True, depends_on=["first"]),
+    ]
+    workflow = Workflow("w", steps, max_concurrency=2)
+    assert workflow.run({"xs": list(range(400))}).status == "complete"
