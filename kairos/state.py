@@ -102,6 +102,13 @@ class StateStore:
 
     def merge(self, values: Mapping[str, Any]) -> None:
         """Store all the values, or none of them when one is refused."""
+        encoded, objects = self._written(values)
+        with self._lock:
+            self.commit(encoded)
+            self._keep(objects)
+
+    def _written(self, values: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """Write values as JSON, and copy those that are none, where that is allowed."""
         encoded: dict[str, bytes] = {}
         objects: dict[str, Any] = {}
         for key, value in values.items():
@@ -111,23 +118,28 @@ class StateStore:
             except StateError:
                 if not self._allow_objects:
                     raise
-                objects[key] = copy.deepcopy(value)
-        with self._lock:
-            self.commit(encoded)
-            for key, value in objects.items():
-                self.delete(key)
-                self._objects[key] = value
+                objects[key] = _copied(key, value)
+        return encoded, objects
+
+    def _keep(self, objects: Mapping[str, Any]) -> None:
+        for key, value in objects.items():
+            self._total -= len(self._values.pop(key, b""))
+            self._objects[key] = value
 
     def put(self, key: str, raw: bytes) -> str | None:
         """Store one value that is JSON already; return a warning where it is large."""
         held = self._values
-        total = self._total + len(raw) - len(held.get(key, b""))
-        if total > self._max_total_size or len(raw) > self._max_value_size or self._objects:
-            return next(iter(self.commit({key: raw})), None)
         with self._lock:
-            self._total += len(raw) - len(held.get(key, b""))
-            held[key] = raw
-        return None
+            total = self._total + len(raw) - len(held.get(key, b""))
+            if (
+                total <= self._max_total_size
+                and len(raw) <= self._max_value_size
+                and not self._objects
+            ):
+                self._total = total
+                held[key] = raw
+                return None
+            return next(iter(self.commit({key: raw})), None)
 
     def commit(self, encoded: Mapping[str, bytes]) -> list[str]:
         """Store values that are JSON already, all or none; return a warning for each large one."""
@@ -163,7 +175,8 @@ class StateStore:
 
     def has(self, key: str) -> bool:
         """Tell whether a key holds a value."""
-        return key in self._values or key in self._objects
+        with self._lock:
+            return key in self._values or key in self._objects
 
     def keys(self) -> list[str]:
         """Return the keys, in the order of their first writing."""
@@ -193,15 +206,25 @@ class StateStore:
         return StateSnapshot(self.to_dict(), step_id)
 
     def restore(self, snapshot: StateSnapshot) -> None:
-        """Put the state back as it was when the snapshot was taken."""
+        """Put the state back as it was when the snapshot was taken, or leave it as it is.
+
+        Raises StateError where the snapshot does not fit into this store.
+        """
+        encoded, objects = self._written(snapshot.data)
         with self._lock:
-            kept = self._values, self._objects, self._total
-            self._values, self._objects, self._total = {}, {}, 0
+            kept = dict(self._values), dict(self._objects), self._total
+            # in place: `values` is a live view, also for those who hold it already
+            self._values.clear()
+            self._objects.clear()
+            self._total = 0
             try:
-                self.merge(snapshot.data)
+                self.commit(encoded)
             except StateError:
-                self._values, self._objects, self._total = kept
+                self._values.update(kept[0])
+                self._objects.update(kept[1])
+                self._total = kept[2]
                 raise
+            self._keep(objects)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a copy of everything, secrets and all."""
@@ -222,7 +245,7 @@ class StateStore:
     ) -> ScopedStateProxy:
         """Return a view that reads only `read_keys` and writes only `write_keys` (None: any)."""
         visible = (
-            self._values
+            self.values
             if read_keys is None
             else {key: self._values[key] for key in read_keys if key in self._values}
         )
@@ -350,11 +373,6 @@ class Inputs(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"Inputs({', '.join(self._raw)})"  # keys only: a value may be secret
 
-    @property
-    def raw(self) -> Mapping[str, bytes]:
-        """The values as JSON."""
-        return self._raw
-
 
 def layered(own: dict[str, bytes], shared: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """Lay a step's own values over those that all steps share, without copying the latter."""
@@ -388,6 +406,18 @@ def unauthorized(access: str, key: str, allowed: Collection[str]) -> StateError:
 
 def _no_such_key(key: str, known: Iterable[str]) -> StateError:
     return MissingKeyError(key, known)
+
+
+def _copied(key: str, value: object) -> object:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - an object answers for itself, with anything at all
+        raise StateError(
+            f"the value of '{key}' is neither JSON nor can it be copied",
+            key=key,
+            found=type(value).__name__,
+            fix="store what it is made from, and make it again where it is needed",
+        ) from None
 
 
 def _check_key(key: object) -> None:
