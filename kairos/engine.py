@@ -45,7 +45,7 @@ from kairos.machine import Machine
 from kairos.options import Cancel, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
 from kairos.record import Record
 from kairos.replanning import ask, request_for, verified
-from kairos.security import sanitize_exception
+from kairos.security import redactor_with, sanitize_exception
 from kairos.state import StateStore, layered
 from kairos.timers import Timers
 from kairos.workflow_result import WorkflowResult
@@ -450,7 +450,7 @@ class Engine:
             self.options.journal,
             state=dict(self._held),
             terminal=self.graph.terminal,
-            redactor=self.options.redactor,
+            redactor=redactor_with(self.options.sensitive_keys),
         )
         for observer in self.record.observers:
             result.warnings.extend(getattr(observer, "warnings", ()))

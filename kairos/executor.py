@@ -88,12 +88,14 @@ class StepExecutor:
         return result
 
 
-def observers_of(hooks: Sequence[Any], graph: TaskGraph) -> list[Observer]:
+def observers_of(
+    hooks: Sequence[Any], graph: TaskGraph, sensitive_keys: tuple[str, ...] = ()
+) -> list[Observer]:
     """Turn what was given as hooks into observers, fresh for one run."""
     observers: list[Observer] = []
     for hook in hooks:
         if isinstance(hook, ExecutorHooks):
-            observers.append(HookObserver(hook, graph))
+            observers.append(HookObserver(hook, graph, sensitive_keys))
         elif isinstance(hook, Observer):
             observers.append(hook)
         else:

@@ -20,8 +20,8 @@ class FanOut:
     """The elements of one foreach, and which of them wait for a worker.
 
     Workers pull from `source`, which spares a hop between threads for every element.  `loops`
-    counts those at work, up to `limit` and up to its `share` of all workers; `closing` says that no further element may start, `held`
-    that an element failed and what this means is not decided yet.
+    counts those at work, up to `limit` and up to its `share` of all workers; `closing` says that no
+    further element may start, `held` that one failed and what this means is not decided yet.
     """
 
     recipe: Recipe

@@ -21,7 +21,7 @@ from kairos.events import (
 )
 from kairos.exceptions import ExecutionError, KairosError, ValidationError
 from kairos.field_errors import FieldValidationError, ValidationResult
-from kairos.security import Redactor
+from kairos.security import redactor_with
 from kairos.step_fold import StepResults
 
 if TYPE_CHECKING:
@@ -76,7 +76,10 @@ class ExecutorHooks:
 class HookObserver:
     """Calls an ExecutorHooks for the events of one run."""
 
-    def __init__(self, hooks: ExecutorHooks, graph: TaskGraph) -> None:
+    def __init__(
+        self, hooks: ExecutorHooks, graph: TaskGraph, sensitive_keys: tuple[str, ...] = ()
+    ) -> None:
+        self._sensitive = sensitive_keys
         self._hooks = hooks
         self._graph = graph
         self._kept: dict[str, list[Event]] = {}
@@ -112,7 +115,9 @@ class HookObserver:
 
     def _completed(self, step: Step, event: StepCompleted) -> None:
         events = [*self._kept.pop(step.name, ()), event]
-        self._hooks.on_step_complete(step, StepResults([step.name], events, Redactor())[step.name])
+        self._hooks.on_step_complete(
+            step, StepResults([step.name], events, redactor_with(self._sensitive))[step.name]
+        )
 
     def _failed(self, step: Step, event: AttemptFailed) -> None:
         kind = ValidationError if event.failure is FailureType.VALIDATION else ExecutionError

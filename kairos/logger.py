@@ -24,7 +24,7 @@ from kairos.exceptions import ConfigError, StateError
 from kairos.log_entries import Entry, entry_for
 from kairos.log_redaction import Redaction
 from kairos.run_log import LogEvent, RunLog, RunSummary, Tally, moment
-from kairos.security import Redactor, sanitize_exception
+from kairos.security import redactor_with, sanitize_exception
 from kairos.sinks import (
     RANK,
     CallbackSink,
@@ -81,11 +81,9 @@ class RunLogger:
     ) -> None:
         self._sinks = _checked(sinks)
         self.verbosity = verbosity_of(verbosity)
-        self._redactor = Redactor(
-            extra=(
-                *_patterns("sensitive_keys", sensitive_keys),
-                *_patterns("sensitive_patterns", sensitive_patterns),
-            )
+        self._sensitive = (
+            *_patterns("sensitive_keys", sensitive_keys),
+            *_patterns("sensitive_patterns", sensitive_patterns),
         )
         # Re-entrant: a callback may ask for the log, or run a workflow of its own.
         self._lock = threading.RLock()
@@ -94,9 +92,13 @@ class RunLogger:
         self._finished: _RunRecorder | None = None
         self._driving = threading.local()
 
-    def for_run(self, run_id: str) -> _RunRecorder:
-        """Return the observer of one run: it shares the sinks and keeps a log of its own."""
-        recorder = _RunRecorder(self, run_id, Redaction(self._redactor))
+    def for_run(self, run_id: str, sensitive_keys: Iterable[str] = ()) -> _RunRecorder:
+        """Return the observer of one run: it shares the sinks and keeps a log of its own.
+
+        `sensitive_keys` are the workflow's, masked besides those of this logger.
+        """
+        redactor = redactor_with((*self._sensitive, *sensitive_keys))
+        recorder = _RunRecorder(self, run_id, Redaction(redactor))
         self._latest = recorder
         return recorder
 

@@ -11,7 +11,6 @@ from kairos.budget import Budget
 from kairos.events import Event
 from kairos.failure import FailureRouter, ReplanRequest
 from kairos.ports import Clock, Isolation, Journal, Loop, Observer, SystemClock, Workers
-from kairos.security import Redactor
 
 __all__ = [
     "Backends",
@@ -56,7 +55,7 @@ class RunOptions:
     max_concurrency: int | None = None
     observers: Sequence[Observer] = ()
     replanner: Replanner | None = None
-    redactor: Redactor = field(default_factory=Redactor)
+    sensitive_keys: tuple[str, ...] = ()
     clock: Clock = field(default_factory=SystemClock)
     run_id: str | None = None
     grace: float = 5.0

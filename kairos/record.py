@@ -39,7 +39,9 @@ class Record:
         self._options = options
         self._clock = options.clock
         self._append = options.journal.append
-        self._observers = [_bound(observer, run_id) for observer in options.observers]
+        self._observers = [
+            _bound(observer, run_id, options.sensitive_keys) for observer in options.observers
+        ]
         self._observe = [observer.observe for observer in self._observers]
         self._mute: set[int] = set()
         self._run_id = run_id
@@ -131,8 +133,8 @@ class Record:
         return StepCompleted(name, self._machine.attempts(step), output, writes, now, ms)
 
 
-def _bound(observer: Any, run_id: str) -> Observer:
+def _bound(observer: Any, run_id: str, sensitive_keys: tuple[str, ...]) -> Observer:
     """Return what is told of this run: an observer that keeps runs apart gives a child for it."""
     for_run = getattr(observer, "for_run", None)
-    bound: Observer = observer if for_run is None else for_run(run_id)
+    bound: Observer = observer if for_run is None else for_run(run_id, sensitive_keys)
     return bound

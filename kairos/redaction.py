@@ -177,6 +177,15 @@ def _literal_spellings(pattern: str) -> set[str]:
     return {folded.casefold(), re.sub(r"[-. ]+", "_", apart).casefold()}
 
 
+@lru_cache(maxsize=256)
+def redactor_with(extra: tuple[str, ...] = ()) -> Redactor:
+    """Return the redactor of the defaults and of further patterns; the same one each time.
+
+    Compiling the patterns takes a millisecond, and what it decided about keys is worth keeping.
+    """
+    return Redactor(extra=extra)
+
+
 class Redactor:
     """Masks what is secret in data, and in the strings inside it.
 

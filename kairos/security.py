@@ -23,6 +23,7 @@ from kairos.redaction import (
     MASK,
     Redactor,
     redact_sensitive,
+    redactor_with,
     scrub_credentials,
 )
 from kairos.untrusted import SanitizedText, gives_orders, sanitize_untrusted_text
@@ -37,6 +38,7 @@ __all__ = [
     "Redactor",
     "SanitizedText",
     "redact_sensitive",
+    "redactor_with",
     "sanitize_exception",
     "sanitize_path",
     "sanitize_retry_context",

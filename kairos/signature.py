@@ -1,9 +1,9 @@
 """What a step's function says about itself.
 
 A function of one unannotated parameter (not named `item`), or of one annotated `StepContext`, is
-handed the context.  Any other function is *typed*: its parameters name what it reads (upstream steps and
-the workflow's inputs), `item` is the element of a foreach, a parameter annotated `StepContext`
-(or named `ctx`) is the context, and the annotations are contracts.
+handed the context.  Any other function is *typed*: its parameters name what it reads (upstream
+steps and the workflow's inputs), `item` is the element of a foreach, a parameter annotated
+`StepContext` (or named `ctx`) is the context, and the annotations are contracts.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 from kairos.encoding import decode, encode
 from kairos.exceptions import ConfigError, StateError, did_you_mean
-from kairos.security import Redactor
+from kairos.security import redactor_with
 
 __all__ = [
     "DEFAULT_MAX_TOTAL_SIZE",
@@ -237,7 +237,7 @@ class StateStore:
         with self._lock:
             values: dict[str, Any] = {key: decode(raw) for key, raw in self._values.items()}
             kept = {key: f"<{type(value).__name__}>" for key, value in self._objects.items()}
-        masked: dict[str, Any] = Redactor(extra=self._sensitive).redact({**values, **kept})
+        masked: dict[str, Any] = redactor_with(self._sensitive).redact({**values, **kept})
         return masked
 
     def scoped(

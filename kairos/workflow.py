@@ -18,7 +18,6 @@ from kairos.options import Replanner, RunOptions
 from kairos.plan import TaskGraph
 from kairos.ports import Clock, Observer, SystemClock
 from kairos.run import Run
-from kairos.security import Redactor
 from kairos.source import Place, declared_here
 from kairos.state import StateStore
 
@@ -103,7 +102,6 @@ class Workflow:
         if replanner is not None and not callable(replanner):
             raise ConfigError("replanner is not callable", where=place, found=_kind(replanner))
         self._sensitive = _patterns(sensitive_keys, place)
-        self._redactor = Redactor(extra=self._sensitive)
         self._strict = strict
         self._clock = clock
         self.metadata: dict[str, Any] = dict(metadata or {})
@@ -161,6 +159,11 @@ class Workflow:
     def budget(self) -> Budget:
         """What one run may spend."""
         return self._budget
+
+    @property
+    def sensitive_keys(self) -> tuple[str, ...]:
+        """The patterns that are masked besides the known ones."""
+        return self._sensitive
 
     @property
     def declared_inputs(self) -> frozenset[str] | None:
@@ -250,7 +253,7 @@ class Workflow:
         return result
 
     def _prepare(self, inputs: Mapping[str, bytes]) -> tuple[RunOptions, list[Observer]]:
-        observers = observers_of(self._hooks, self._graph)
+        observers = observers_of(self._hooks, self._graph, self._sensitive)
         options = RunOptions(
             local_backends(),
             new_journal(),
@@ -260,7 +263,7 @@ class Workflow:
             max_concurrency=self._max_concurrency,
             observers=observers,
             replanner=self._replanner,
-            redactor=self._redactor,
+            sensitive_keys=self._sensitive,
             clock=self._clock or SystemClock(),
             recipes=self._recipes,
             warnings=[

@@ -22,7 +22,7 @@ from kairos.events import (
 )
 from kairos.exceptions import ConfigError, StateError
 from kairos.results import StepResult, now, read_record
-from kairos.security import Redactor
+from kairos.security import Redactor, redactor_with
 from kairos.step_fold import StepResults, at
 
 __all__ = ["WorkflowResult"]
@@ -145,7 +145,7 @@ class WorkflowResult:
         return None if raw is None else self._redact({name: decode(raw)})[name]
 
     def _redact(self, values: dict[str, Any]) -> dict[str, Any]:
-        masked: dict[str, Any] = (self._redactor or Redactor()).redact(values)
+        masked: dict[str, Any] = (self._redactor or redactor_with()).redact(values)
         return masked
 
     def reveal(self, key: str) -> Any:

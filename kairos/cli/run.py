@@ -99,9 +99,7 @@ def _add_logger(workflow: Workflow, options: RunOptions, log: JSONLinesSink | No
         sinks.append(ConsoleSink(color=False if options.no_color else None))
     if sinks:
         verbosity = LogVerbosity.VERBOSE if options.verbose else LogVerbosity.NORMAL
-        workflow.add_hook(
-            RunLogger(sinks, verbosity, sensitive_keys=workflow._sensitive)  # noqa: SLF001
-        )
+        workflow.add_hook(RunLogger(sinks, verbosity))
 
 
 def _write_json_line(event: LogEvent) -> None:
