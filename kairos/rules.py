@@ -102,12 +102,13 @@ class Rule:
 
     def narrow(self, found: dict[str, Any]) -> dict[str, Any]:
         """Return the JSON Schema `found` with what this rule demands added to it."""
-        kept = _KEYWORDS_OF.get(str(found.get("type")), _OF_SOME_TYPE)
-        mine = {
-            name: inner
-            for name, inner in self.json_schema.items()
-            if name in kept or name not in _OF_SOME_TYPE
-        }
+        mine = dict(self.json_schema)
+        kind = found.get("type")
+        wanted = mine.get("type", ())
+        if kind in wanted or (kind == "integer" and "number" in wanted):
+            del mine["type"]
+            others = _OF_SOME_TYPE - _KEYWORDS_OF.get(str(kind), frozenset())
+            mine = {name: inner for name, inner in mine.items() if name not in others}
         if not mine:
             return found
         if "$ref" in found or mine.keys() & found.keys():
@@ -138,7 +139,9 @@ def range_(*, min: float | None = None, max: float | None = None) -> Rule:  # no
         return (min is None or value >= min) and (max is None or value <= max)
 
     return Rule(
-        _between("a number", min, max), within, json_schema=_given(minimum=min, maximum=max)
+        _between("a number", min, max),
+        within,
+        json_schema={"type": ["number"], **_given(minimum=min, maximum=max)},
     )
 
 
@@ -163,14 +166,11 @@ def length(*, min: int | None = None, max: int | None = None) -> Rule:  # noqa: 
     return Rule(
         _between("a length of", min, max),
         within,
-        json_schema=_given(
-            minLength=min,
-            maxLength=max,
-            minItems=min,
-            maxItems=max,
-            minProperties=min,
-            maxProperties=max,
-        ),
+        json_schema={
+            "type": ["string", "array", "object"],
+            **_given(minLength=min, minItems=min, minProperties=min),
+            **_given(maxLength=max, maxItems=max, maxProperties=max),
+        },
     )
 
 
@@ -194,7 +194,9 @@ def pattern(regex: str, *, timeout: float = 5.0) -> Rule:  # noqa: ARG001 - see 
             return False
         return True
 
-    return Rule(f"a match of {regex}", matches, json_schema={"pattern": written})
+    return Rule(
+        f"a match of {regex}", matches, json_schema={"type": ["string"], "pattern": written}
+    )
 
 
 def one_of(values: Iterable[Any]) -> Rule:
@@ -238,7 +240,12 @@ def not_empty() -> Rule:
     return Rule(
         "something, not an empty value",
         holds,
-        json_schema={"pattern": _NOT_BLANK, "minItems": 1, "minProperties": 1},
+        json_schema={
+            "type": ["string", "array", "object", "number", "boolean"],
+            "pattern": _NOT_BLANK,
+            "minItems": 1,
+            "minProperties": 1,
+        },
     )
 
 

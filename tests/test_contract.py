@@ -7,6 +7,8 @@ import datetime as dt
 import enum
 import json
 import math
+import sys
+import typing
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired
 from uuid import UUID
@@ -471,3 +473,13 @@ def test_whatever_is_let_through_is_json_that_satisfies_the_contract(
     assert contract.check_json(second) == again
     assert isinstance(contract, Contract)
     assert plain == json.loads(raw)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="from 3.12 on the two are the same")
+def test_a_typed_dict_that_tells_too_little_is_refused_with_the_one_to_use() -> None:
+    class Told(typing.TypedDict):
+        a: int
+
+    with pytest.raises(ConfigError) as caught:
+        compile_contract(Told)
+    assert caught.value.fix == "write `from typing_extensions import TypedDict`"

@@ -125,8 +125,8 @@ def test_rules_that_say_the_same_are_equal() -> None:
 
 
 def test_rules_say_in_json_schema_what_they_check() -> None:
-    assert v.range(min=0, max=math.inf).json_schema == {"minimum": 0}
-    assert v.pattern("a").json_schema == {"pattern": "^(?:a)$"}
+    assert v.range(min=0, max=math.inf).json_schema == {"type": ["number"], "minimum": 0}
+    assert v.pattern("a").json_schema == {"type": ["string"], "pattern": "^(?:a)$"}
     assert v.one_of([1, "a"]).json_schema == {"enum": [1, "a"]}
     assert v.one_of([b"a"]).json_schema == {}
     assert v.custom(bool).json_schema == {}
