@@ -15,6 +15,7 @@ from kairos.attempt import Outcome, Recipe, Work, failure_of, perform, perform_a
 from kairos.options import Backends, LoopEnded, Mail, Spawn
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Collection
 
     from kairos.context import Fence
@@ -200,7 +201,7 @@ class Crew:
         loop = asyncio.get_running_loop()
         while (work := fan.next_work()) is not None:
             task = loop.create_task(perform_async(work))
-            _hand_over(work.fence, partial(loop.call_soon_threadsafe, task.cancel))
+            _hand_over(work.fence, _canceller(loop, task))
             self._enter(work, step)
             outcome = await task
             if outcome.failure is not None:
@@ -219,6 +220,10 @@ class Crew:
                 self._isolation = self._backends.isolation()
         outcome: Outcome = self._isolation.perform(work)
         return outcome
+
+
+def _canceller(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> Callable[[], Any]:
+    return lambda: loop.call_soon_threadsafe(task.cancel)
 
 
 def _hand_over(fence: Fence, cancel: Callable[[], Any]) -> None:

@@ -123,7 +123,7 @@ class _Spot(NamedTuple):
 
     def way(self) -> list[_Spot]:
         """Return this spot and all above it, ending at the value itself."""
-        found = [self]
+        found: list[_Spot] = [self]
         while found[-1].parent is not None:
             found.append(found[-1].parent)
         return found

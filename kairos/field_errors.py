@@ -131,7 +131,8 @@ def _steps(value: object, loc: tuple[int | str, ...], *, names_absent: bool) -> 
 def _held(value: object) -> object:
     """Return the dict or list that `value` is, or that its fields are."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return value._asdict()
+        fields: object = value._asdict()  # pyright: ignore[reportAttributeAccessIssue]
+        return fields
     return value if isinstance(value, dict | list | tuple) else getattr(value, "__dict__", None)
 
 

@@ -86,8 +86,9 @@ class Hardened:
             mended = mender.mend(schema)
         core: CoreConfig = mender.settings  # type: ignore[assignment]
         # prebuilt parts are the stock ones, which are what is mended here
-        self.validator = SchemaValidator(mended, core, _use_prebuilt=False)
-        self.serializer = SchemaSerializer(mended, core, _use_prebuilt=False)
+        whole: Any = mended
+        self.validator = SchemaValidator(whole, core, _use_prebuilt=False)
+        self.serializer = SchemaSerializer(whole, core, _use_prebuilt=False)
 
     def write(self, value: object) -> bytes:
         """Return the JSON of `value`, which satisfies the schema and reads back the same.

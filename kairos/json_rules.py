@@ -134,7 +134,7 @@ class _Judge:
         while tasks:
             key, task = tasks[-1]
             try:
-                asked = task.send(answer)
+                asked = task.send(answer)  # pyright: ignore[reportArgumentType] - None starts it
             except StopIteration as done:
                 tasks.pop()
                 answer = known[key] = tuple(done.value[:_MOST_FAULTS])
@@ -289,7 +289,8 @@ def _matches(regex: str, text: str) -> bool:
 
 def _multiple_of(step: Any, value: Any) -> str:
     kind = "int" if isinstance(step, int) and isinstance(value, int) else "float"
-    engine = SchemaValidator({"type": kind, "multiple_of": step})
+    schema: Any = {"type": kind, "multiple_of": step}
+    engine = SchemaValidator(schema)
     return "" if engine.isinstance_python(value) else f"a multiple of {step}"
 
 

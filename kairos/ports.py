@@ -32,7 +32,7 @@ class Observer(Protocol):
 class Journal(Protocol):
     """Where a run's events are kept.  Iterating gives them back in order."""
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Event, /) -> None:
         """Keep one event.  Returning means that it is kept."""
         ...
 

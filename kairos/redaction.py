@@ -30,6 +30,7 @@ __all__ = [
     "Redactor",
     "fold",
     "redact_sensitive",
+    "redactor_with",
     "scrub_credentials",
 ]
 

@@ -78,7 +78,8 @@ def with_rules(field: FieldDefinition) -> Any:
     inner = _without_none(field.type)
     if inner is None:
         return field.type
-    return Annotated[inner, _All(field.validators)] | None
+    checked: Any = Annotated[inner, _All(field.validators)]
+    return checked | None
 
 
 def _without_none(annotation: Any) -> Any:
@@ -149,4 +150,5 @@ def rules_of(given: Any, name: str) -> tuple[Rule, ...]:
             expected="a validator such as not_empty(), a function, or a list of these",
             found=type(given).__name__,
         )
-    return tuple(custom(one) for one in (given if several else [given]))
+    each: Any = given if several else [given]
+    return tuple(custom(one) for one in each)

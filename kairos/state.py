@@ -28,10 +28,13 @@ __all__ = [
     "DEFAULT_MAX_TOTAL_SIZE",
     "DEFAULT_MAX_VALUE_SIZE",
     "Inputs",
+    "MissingKeyError",
     "Refusal",
     "ScopedStateProxy",
     "StateSnapshot",
     "StateStore",
+    "layered",
+    "unauthorized",
 ]
 
 DEFAULT_MAX_VALUE_SIZE = 10_485_760

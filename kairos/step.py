@@ -32,6 +32,7 @@ from kairos.source import Place, declared_here, defined_at
 __all__ = [
     "SKIP",
     "AttemptRecord",
+    "Contracts",
     "Fence",
     "ItemResult",
     "Skip",
