@@ -10,10 +10,12 @@ carries what the step wrote.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeAlias
+
+from pydantic_core import ValidationError as PydanticError
 
 from kairos.budget import Ledger, Spend
 from kairos.context import Fence, StepContext
@@ -21,7 +23,8 @@ from kairos.contract import Contract, ContractBroken
 from kairos.encoding import decode, encode
 from kairos.enums import FailureType
 from kairos.events import Fault
-from kairos.exceptions import ConfigError, ExecutionError, KairosError
+from kairos.exceptions import ConfigError, ExecutionError, KairosError, StateError
+from kairos.field_errors import field_errors, one_error
 from kairos.security import sanitize_exception
 from kairos.signature import Signature, read_signature
 from kairos.source import defined_at
@@ -294,15 +297,16 @@ def _timed(outcome: Outcome, begun: float) -> Outcome:
 def failure_of(error: BaseException) -> Failure:
     """Put an exception into words that may be stored and shown."""
     name, message = sanitize_exception(error)
+    if isinstance(error, PydanticError):  # its own words quote the value
+        told = "; ".join(each.message for each in field_errors(error, None)[:5])
+        message = sanitize_exception(KairosError(told))[1]
     if isinstance(error, KairosError):
         said = (error.message, _told("expected", error.expected), _told("found", error.found))
         words = "; ".join(part for part in (*said, _told("fix", error.fix)) if part)
         message = sanitize_exception(KairosError(words))[1]
     if isinstance(error, ContractBroken):
         faults = tuple(Fault(e.field, e.expected, e.actual, e.message) for e in error.errors)
-        return Failure(
-            FailureType.VALIDATION, error, name, message, faults, error.__dict__.get("raw")
-        )
+        return Failure(FailureType.VALIDATION, error, name, message, faults, error.raw)
     return Failure(FailureType.EXECUTION, error, name, message)
 
 
@@ -365,7 +369,7 @@ def _parsed(name: str, raw: bytes, contract: Contract | None) -> Any:
     try:
         return contract.check_json(raw)
     except ContractBroken as broken:
-        errors = tuple(replace(e, field=_path(name, e.field)) for e in broken.errors)
+        errors = tuple(one_error(_path(name, e.field), e.expected, e.actual) for e in broken.errors)
         raise ContractBroken(errors, contract.name) from None
 
 
@@ -385,10 +389,16 @@ def _finish(work: Work, value: Any) -> Outcome:
         _refuse_unfinished(recipe, value)
     if recipe.output is None:
         output = encode(value, key=recipe.name)
-    elif work.surroundings.tell is None:
-        output = recipe.output.check_output(value)
     else:
-        output = _checked(work, "output", lambda contract: contract.check_output(value))
+        try:
+            if work.surroundings.tell is None:
+                output = recipe.output.check_output(value)
+            else:
+                output = _checked(work, "output", lambda contract: contract.check_output(value))
+        except ContractBroken as broken:
+            with contextlib.suppress(StateError):
+                broken.raw = encode(value, key=recipe.name)
+            raise
     if recipe.validators:
         _ask_validators(work, output)
     return Outcome(work, output)
@@ -403,6 +413,9 @@ def _refuse_unfinished(recipe: Recipe, value: Any) -> None:
         kind, fix = "an awaitable that nobody awaited", "await it in an `async def` action"
     elif inspect.isgenerator(value) or inspect.isasyncgen(value):
         kind, fix = "a generator that nobody ran", "return a list of what it yields"
+    elif isinstance(value, StepContext):
+        kind = "its own context"
+        fix = "annotate the parameter: one without an annotation is the context"
     else:
         return
     raise ExecutionError(

@@ -62,27 +62,23 @@ class Spend(NamedTuple):
 class Ledger:
     """The running account of a run, shared by all its steps and threads.
 
-    It holds numbers and nothing else, so that a step's context may hold it too.
+    It holds numbers and nothing else, so that a step's context may hold it too.  `tripped` names
+    the budget that ran out and says so in words; it is None while there is enough.
     """
 
-    __slots__ = ("_limits", "_lock", "_spent", "_tripped", "_usd_known")
+    __slots__ = ("_limits", "_lock", "_spent", "_usd_known", "tripped")
 
     def __init__(self, limits: Budget | None = None, spent: Spend | None = None) -> None:
         self._limits = limits or Budget()
         self._spent = spent or Spend()
         self._usd_known = self._spent.usd or 0.0
-        self._tripped: tuple[str, str] | None = None
+        self.tripped: tuple[str, str] | None = None
         self._lock = threading.Lock()
 
     @property
     def spent(self) -> Spend:
         """The sum of everything charged so far."""
         return self._spent
-
-    @property
-    def tripped(self) -> tuple[str, str] | None:
-        """Name the budget that ran out and say so in words; None while there is enough."""
-        return self._tripped
 
     def charge(self, spend: Spend) -> None:
         """Book what is about to be spent.
@@ -93,8 +89,8 @@ class Ledger:
         with self._lock:
             self._spent = self._spent.plus(spend)
             self._usd_known += spend.usd or 0.0
-            over = self._tripped or self._over()
-            self._tripped = over
+            over = self.tripped or self._over()
+            self.tripped = over
         if over is not None:
             raise BudgetExceededError(over[1], fix=f"raise the workflow's budget of {over[0]}")
 
@@ -112,4 +108,4 @@ class Ledger:
     def trip(self, budget: str, message: str) -> None:
         """Declare a budget spent that is not counted here: wall time."""
         with self._lock:
-            self._tripped = self._tripped or (budget, message)
+            self.tripped = self.tripped or (budget, message)

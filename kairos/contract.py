@@ -47,14 +47,20 @@ _EXPECTED = (
     "a Schema, a pydantic model, a dataclass, a TypedDict, a TypeAdapter or a type annotation"
 )
 
+_TOLD = 5  # how many errors a message names; all of them are in `errors`
+
 
 class ContractBroken(ValidationError):  # noqa: N818 - it reads as what happened
     """A value breaks its contract; `errors` says where, field by field, and holds no value."""
 
     def __init__(self, errors: tuple[FieldValidationError, ...], name: str) -> None:
-        fields = ", ".join(dict.fromkeys(error.field for error in errors))
-        super().__init__(f"the value breaks its contract {name}: {fields}", field=errors[0].field)
+        told = "; ".join(error.message for error in errors[:_TOLD])
+        more = f"; and {len(errors) - _TOLD} more" if len(errors) > _TOLD else ""
+        super().__init__(
+            f"the value breaks its contract {name}: {told}{more}", field=errors[0].field
+        )
         self.errors = errors
+        self.raw: bytes | None = None  # the value as JSON, where whoever checked it keeps it
 
 
 class Contract:

@@ -50,7 +50,7 @@ def encode(value: object, *, key: str) -> bytes:
         return to_json(_plain(value), inf_nan_mode="constants")
     except _NotJsonError as error:
         raise StateError(
-            f"output of '{key}' is not JSON: {str(error.spot) or 'it'} {error.what}",
+            f"'{key}' is not JSON: {str(error.spot) or 'it'} {error.what}",
             key=key,
             expected="str, int, float, bool, None, a list or a dict of these",
             fix=error.fix,

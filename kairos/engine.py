@@ -168,7 +168,10 @@ class Engine:
         if recipe.read_keys is not None:
             allowed = {key: held[key] for key in recipe.step.read_keys or () if key in held}
             return allowed, allowed
-        own = {name: held[name] for name in self._needs[recipe.name] if name in held}
+        own = {}
+        for name in self._needs[recipe.name]:
+            if name in held:
+                own[name] = held[name]
         return layered(own, self._inputs) if self._inputs else own, held
 
     def _start(self, command: Start, *, inline: bool) -> None:
@@ -306,12 +309,14 @@ class Engine:
         """Turn an outcome into events."""
         work = outcome.work
         item, name, now = work.item_index, work.recipe.name, self.clock.time()
-        if self._struck(outcome):
+        if outcome.failure is not None and self._struck(outcome):
             self.cancel(INTERRUPTED)
         for refusal in outcome.refusals:
             self.record.write(AccessRefused(name, work.attempt, item, *refusal, now))
         if outcome.spent is not None:
             self.record.write(Spent(name, work.attempt, item, *outcome.spent, now))
+        if self.ledger.tripped is not None and not self.machine.stopping:
+            self._exhausted()  # before the step completes: it may be the last one
         if outcome.failure is None and item is None:
             outcome.failure = self._store(name, outcome)
         if outcome.failure is not None:
@@ -322,8 +327,6 @@ class Engine:
             self._fans.pop(step, None)
             if work.recipe.isolated:
                 self.crew.release(work.recipe.step)
-        if self.ledger.tripped is not None and not self.machine.stopping:
-            self._exhausted()
 
     def _struck(self, outcome: Outcome) -> bool:
         """Tell whether Ctrl-C ended an action on the driving thread."""
@@ -439,7 +442,7 @@ class Engine:
 
     def _abandon(self, why: str) -> None:
         for work, step in self.crew.running():
-            error = ExecutionError(f"step '{work.recipe.name}' {why}", step_id=work.recipe.name)
+            error = ExecutionError(f"it {why}", step_id=work.recipe.name)
             self._give_up(work, step, error)
 
     def result(self) -> WorkflowResult:
@@ -493,9 +496,9 @@ def _timed_out(work: Work) -> StepTimeoutError:
     config = work.recipe.step.config
     name = work.recipe.name
     if config.timeout is None:
-        told = f"step '{name}' was not validated within {config.validation_timeout:g} s"
+        told = f"it was not validated within {config.validation_timeout:g} s"
     else:
-        told = f"step '{name}' did not finish within {config.timeout:g} s"
+        told = f"it did not finish within {config.timeout:g} s"
     return StepTimeoutError(told, step_id=name, attempt=work.attempt)
 
 

@@ -313,9 +313,13 @@ def _when(event: FailureEvent) -> str:
     return "a contract is broken" if event.failure_type is FailureType.VALIDATION else "it raises"
 
 
+def _used_up(retries: int) -> str:
+    return f"its {retries} retries are used up" if retries else "it has no retries"
+
+
 def _not_retried(policy: FailurePolicy, event: FailureEvent) -> str:
     if event.attempt_number > policy.max_retries:
-        return f"{policy.max_retries} retries are used up"
+        return "its retry is used up" if policy.max_retries == 1 else _used_up(policy.max_retries)
     if policy.give_up_on is not None and isinstance(event.error, policy.give_up_on):
         return f"give_up_on names {type(event.error).__name__}"
     if policy.retry_on is not None and not isinstance(event.error, policy.retry_on):

@@ -71,7 +71,6 @@ class Machine:
         self._ready: deque[int] = deque()  # steps that may run beside others
         self._queue: list[int] = []  # ranks of the others, which take turns
         self._turn: int | None = None  # whose turn it is
-        self._running = 0
         self._owed: dict[tuple[type, int], Owed] = {}
         self._stop = ""
         self._cancelled = False
@@ -94,6 +93,7 @@ class Machine:
         for rank, step in enumerate(graph.order):
             self._rank[step] = rank
         self._by_rank = graph.order
+        self._parallel = [step.config.parallel for step in graph.steps]
 
     # -- what to do ------------------------------------------------------------------------
 
@@ -209,7 +209,6 @@ class Machine:
         if self._state[step] == _SETTLED:
             return
         self._state[step] = _RUNNING
-        self._running += 1
         self._attempts[step] = event.attempt
         if event.attempt == 1:
             self._began[step] = event.at
@@ -279,7 +278,8 @@ class Machine:
             self._state[step] = _WAITING
             self._urgent.append(Replan(step))
         elif action is FailureAction.SKIP:
-            self._owe(Owed(StepSkipped, step, event.reason, cause="policy"))
+            reason = f"{event.error}: {event.message} ({event.reason})"
+            self._owe(Owed(StepSkipped, step, reason, cause="policy"))
         else:
             self._owe(self._failure(step, event))
 
@@ -379,14 +379,12 @@ class Machine:
 
     def _enqueue(self, step: int) -> None:
         self._state[step] = _PENDING
-        if self._steps[step].config.parallel:
+        if self._parallel[step]:
             self._ready.append(step)
         else:
             heapq.heappush(self._queue, self._rank[step])
 
     def _release(self, step: int) -> None:
-        if self._state[step] == _RUNNING:
-            self._running -= 1
         if self._turn == step:
             self._turn = None
 
@@ -399,7 +397,8 @@ class Machine:
             self._owed.pop((kind, step), None)
         if self._state[step] == _SETTLED:
             return
-        self._release(step)
+        if self._turn == step:
+            self._turn = None
         self._state[step] = _SETTLED
         self._left -= 1
         if self._left == 0:

@@ -65,7 +65,7 @@ def read_signature(action: Callable[..., Any], place: Place | None = None) -> Si
         return _CONTEXT_STYLE
     is_async = _is_async(action)
     hints = _Hints(action, place)
-    if _takes_only_a_context(parameters, hints):
+    if _takes_only_a_context(parameters, hints, _bound_keywords(action)):
         return _ASYNC_CONTEXT_STYLE if is_async else _CONTEXT_STYLE
     return _typed(action, parameters, hints, is_async=is_async)
 
@@ -93,7 +93,9 @@ def _is_context(note: object) -> bool:
     return name.rpartition(".")[2] == "StepContext"
 
 
-def _takes_only_a_context(parameters: list[inspect.Parameter], hints: _Hints) -> bool:
+def _takes_only_a_context(
+    parameters: list[inspect.Parameter], hints: _Hints, bound: set[str]
+) -> bool:
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         # `print`, a mock, a wrapper: whatever takes anything takes a context
         return all(
@@ -101,7 +103,7 @@ def _takes_only_a_context(parameters: list[inspect.Parameter], hints: _Hints) ->
             or (p.kind is p.KEYWORD_ONLY and p.default is not p.empty)
             for p in parameters
         )
-    named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+    named = [p for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in bound]
     required = [p for p in named if p.default is p.empty]
     candidates = required or named[:1]
     if len(candidates) != 1 or (len(named) > 1 and not _is_context(hints.raw(candidates[0]))):
@@ -126,7 +128,10 @@ def _typed(
     required: set[str] = set()
     positional: list[str] = []
     context = item = None
+    bound = _bound_keywords(action)
     for p in parameters:
+        if p.name in bound:
+            continue  # a partial has settled it: no input of that name may change it
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             raise ConfigError(
                 f"{_called(action)} takes {p}, which names nothing it reads",
@@ -150,12 +155,20 @@ def _typed(
         is_async=is_async,
         reads=tuple(reads),
         required=frozenset(required),
-        annotations={k: v for k, v in resolved.items() if k not in ("return", context)},
+        annotations={k: v for k, v in resolved.items() if k in reads or k == item},
         returns=resolved.get("return", ABSENT),
         context=context,
         item=item,
         positional=tuple(positional),
     )
+
+
+def _bound_keywords(action: Callable[..., Any]) -> set[str]:
+    bound: set[str] = set()
+    while isinstance(action, functools.partial):
+        bound.update(action.keywords)
+        action = action.func
+    return bound
 
 
 def _called(action: Callable[..., Any]) -> str:

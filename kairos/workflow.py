@@ -294,8 +294,7 @@ class Workflow:
                     f"workflow '{self._name}' needs an input '{name}'",
                     where=self.place,
                     found="the inputs " + ", ".join(inputs) if inputs else "no inputs",
-                    fix=did_you_mean(name, (*inputs, *self._graph.index))
-                    or f"pass it: run({{'{name}': ...}})",
+                    fix=_renamed(name, inputs) or f"pass it: run({{'{name}': ...}})",
                 )
         return inputs
 
@@ -333,6 +332,11 @@ def _whole(value: int | None, name: str, least: int, place: Place | None) -> int
         expected=f"a whole number from {least} up",
         found=str(value) if isinstance(value, (int, float)) else type(value).__name__,
     )
+
+
+def _renamed(name: str, inputs: Mapping[str, bytes]) -> str | None:
+    """Find the input that was meant: `did_you_mean`, the other way round."""
+    return next((f"rename '{n}' to '{name}'" for n in inputs if did_you_mean(n, (name,))), None)
 
 
 def _budget(budget: Budget | None, calls: int | None, place: Place | None) -> Budget:

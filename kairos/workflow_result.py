@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from kairos import exceptions
 from kairos.encoding import decode
 from kairos.enums import WorkflowStatus
 from kairos.events import (
@@ -97,7 +98,7 @@ class WorkflowResult:
                 case Warned():
                     warnings.append(event.message)
                 case StepFailed() if error is None:
-                    error = f"step '{event.step}' failed: {event.message}"
+                    error = f"step '{event.step}' failed: {_told(event)}"
                 case BudgetExhausted():
                     error = event.message
         if started is None or finished is None:
@@ -167,7 +168,7 @@ class WorkflowResult:
             "final_state": dict(self.final_state),
             "output": self.output,
             "duration_ms": self.duration_ms,
-            "timestamp": self.timestamp.isoformat(),
+            "timestamp": self.timestamp.isoformat().replace("+00:00", "Z"),
             "llm_calls": self.llm_calls,
             "warnings": list(self.warnings),
             "error": self.error,
@@ -198,6 +199,16 @@ class WorkflowResult:
             f"WorkflowResult({self.status}, {len(self.step_results)} steps,"
             f" {self.duration_ms:.1f} ms)"
         )
+
+
+_OURS = frozenset((*exceptions.__all__, "ContractBroken", "MissingKeyError"))
+
+
+def _told(event: StepFailed) -> str:
+    """Say why a step failed; our own errors say it without the name of their class."""
+    if event.error in _OURS or not event.error:
+        return event.message
+    return f"{event.error}: {event.message}" if event.message else event.error
 
 
 @dataclass(frozen=True, slots=True)

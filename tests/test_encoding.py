@@ -165,7 +165,7 @@ def test_what_json_cannot_say_is_refused_with_its_place_and_type(name: str) -> N
     with pytest.raises(StateError) as caught:
         encode({"rows": [0, {"when": NOT_JSON[name]}]}, key="fetch")
     assert caught.value.key == "fetch"
-    assert "output of 'fetch' is not JSON: .rows[1].when " in caught.value.message
+    assert "'fetch' is not JSON: .rows[1].when " in caught.value.message
     assert name in caught.value.message
     assert caught.value.fix
 

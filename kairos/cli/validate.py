@@ -113,7 +113,7 @@ def expected_inputs(workflow: Workflow) -> dict[str, bool | None]:
     read, and what its `read_keys` name that no step writes.
     """
     graph, declared = workflow.graph, workflow.declared_inputs
-    inputs: dict[str, bool | None] = dict(graph.expected_inputs)
+    inputs: dict[str, bool | None] = dict(sorted(graph.expected_inputs.items()))
     written = {key for step in graph.steps for key in (step.name, *(step.write_keys or ()))}
     for step in graph.steps:
         for key in step.read_keys or ():
