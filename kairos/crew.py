@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kairos.attempt import Outcome, Recipe, Work, failure_of, perform, perform_async
-from kairos.options import Backends, LoopEnded, Mail, Spawn
+from kairos.options import Backends, Late, LoopEnded, Mail, Spawn
 
 if TYPE_CHECKING:
     import asyncio
@@ -120,11 +120,6 @@ class Crew:
         """Tell whether the attempt that was made last on the driving thread is this one."""
         return self._last_here is work
 
-    def came_back(self, work: Work) -> int | None:
-        """Take an attempt off the list and return its step; None for one that was given up."""
-        found = self._running.pop(id(work), None)
-        return None if found is None or work.fence.given_up else found[1]
-
     def running(self) -> list[tuple[Work, int]]:
         """Return the attempts that are being made, with their steps.  From any thread."""
         here = self._here
@@ -173,24 +168,35 @@ class Crew:
         if self._stopping():
             work.fence.cancel()
 
+    def _leave(self, work: Work) -> bool:
+        """Take an attempt off the list; False when it was given up before.
+
+        Done where the attempt was made: it either comes back or is given up, and whoever takes
+        it off the list has decided which.
+        """
+        return self._running.pop(id(work), None) is not None
+
     def _perform(self, work: Work, step: int) -> None:
         self._enter(work, step)
-        self._deliver(self._context.copy().run(perform, work))
+        outcome = self._context.copy().run(perform, work)
+        self._deliver(outcome if self._leave(work) else Late(work))
 
     async def _perform_async(self, work: Work, step: int) -> None:
         self._enter(work, step)
-        self._deliver(await perform_async(work))
+        outcome = await perform_async(work)
+        self._deliver(outcome if self._leave(work) else Late(work))
 
     def _pull(self, fan: FanOut, step: int) -> None:
         deliver, copied = self._deliver, self._context.copy
         while (work := fan.next_work()) is not None:
             self._enter(work, step)
             outcome = copied().run(perform, work)
+            if not self._leave(work):
+                deliver(Late(work))
+                return  # the driver has put another worker in this one's place
             if outcome.failure is not None:
                 fan.held = True
             deliver(outcome)
-            if work.fence.given_up:
-                return  # the driver has put another worker in this one's place
             if fan.should_pause or self.pressed:
                 break
         deliver(LoopEnded(step))
@@ -204,11 +210,12 @@ class Crew:
             _hand_over(work.fence, _canceller(loop, task))
             self._enter(work, step)
             outcome = await task
+            if not self._leave(work):
+                self._deliver(Late(work))
+                return
             if outcome.failure is not None:
                 fan.held = True
             self._deliver(outcome)
-            if work.fence.given_up:
-                return
             if fan.should_pause or self.pressed:
                 break
         self._deliver(LoopEnded(step))

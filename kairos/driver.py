@@ -47,6 +47,7 @@ class RunControl:
         with self._lock:
             self._engine, self._deliver = engine, deliver
             if self._early is not None:
+                engine.tell_running()
                 deliver(self._early)
 
     def cancel(self, reason: str = "cancelled", *, now: bool = False) -> None:

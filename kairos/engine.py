@@ -42,7 +42,7 @@ from kairos.events import (
 from kairos.exceptions import ExecutionError, StateError, StepTimeoutError
 from kairos.fanout import FanOut, elements_of
 from kairos.machine import Machine
-from kairos.options import Cancel, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
+from kairos.options import Cancel, Late, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
 from kairos.record import Record
 from kairos.replanning import ask, request_for, verified
 from kairos.security import redactor_with, sanitize_exception
@@ -284,17 +284,16 @@ class Engine:
     # -- outcomes --------------------------------------------------------------------------
 
     def handle(self, mail: Mail) -> None:
-        """Deal with whatever came in."""
+        """Deal with whatever came in; nothing happens any more in a run that has ended."""
+        if self.machine.finished:
+            return
         if isinstance(mail, Outcome):
-            work = mail.work
-            step = self.crew.came_back(work)
-            if step is None:
-                late = (work.recipe.name, work.attempt, work.item_index)
-                self.record.write(LateResult(*late, self.clock.time()))
-                return
-            if work.item_index is None:
+            if mail.work.item_index is None:
                 self.crew.in_flight -= 1
-            self.absorb(mail, step)
+            self.absorb(mail, self.graph.index[mail.work.recipe.name])
+        elif isinstance(mail, Late):
+            late = (mail.work.recipe.name, mail.work.attempt, mail.work.item_index)
+            self.record.write(LateResult(*late, self.clock.time()))
         elif isinstance(mail, LoopEnded):
             self._loop_ended(mail.step)
         elif isinstance(mail, Replanned):
@@ -381,6 +380,8 @@ class Engine:
 
     def look_at_the_clock(self) -> None:
         """Do what is due: retries, timeouts, the end of the budget or of the grace."""
+        if self.machine.finished:
+            return
         for step, item in self.timers.retries_due():
             self.machine.due(step, item)
         if self.timers.look_due():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from kairos.attempt import Outcome, Recipe
+from kairos.attempt import Outcome, Recipe, Work
 from kairos.budget import Budget
 from kairos.events import Event
 from kairos.failure import FailureRouter, ReplanRequest
@@ -15,6 +15,7 @@ from kairos.ports import Clock, Isolation, Journal, Loop, Observer, SystemClock,
 __all__ = [
     "Backends",
     "Cancel",
+    "Late",
     "LoopEnded",
     "Mail",
     "Replanned",
@@ -71,6 +72,12 @@ class Spawn(Protocol):
         ...
 
 
+class Late(NamedTuple):
+    """An attempt came back that had been given up; what it brought is dropped."""
+
+    work: Work
+
+
 class LoopEnded(NamedTuple):
     """A worker runs no further element of a foreach."""
 
@@ -96,4 +103,4 @@ class Wake(NamedTuple):
     """Look at the clock: it may have been moved."""
 
 
-Mail: TypeAlias = Outcome | Event | LoopEnded | Replanned | Cancel | Wake
+Mail: TypeAlias = Outcome | Late | Event | LoopEnded | Replanned | Cancel | Wake

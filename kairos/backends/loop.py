@@ -39,22 +39,27 @@ class LoopThread:
 
     def stop(self) -> None:
         """Cancel what is left, and let the thread go."""
-        import asyncio  # noqa: PLC0415 - most runs have no async action
-
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return
-        asyncio.run_coroutine_threadsafe(_cancel_others(), loop)
-        loop.call_soon_threadsafe(loop.call_later, 0.0, loop.stop)
+        import asyncio  # noqa: PLC0415 - most runs have no async action
+
+        asyncio.run_coroutine_threadsafe(_wind_up(loop), loop)
         thread.join(timeout=1.0)  # a task that refuses to end must not hold up the result
         if not thread.is_alive():
             loop.close()
 
 
-async def _cancel_others() -> None:
+async def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is left, give it a moment to come to its end, and stop the loop."""
     import asyncio  # noqa: PLC0415 - as above
 
-    me = asyncio.current_task()
-    for task in asyncio.all_tasks():
-        if task is not me:
+    try:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
             task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=0.5)
+        await loop.shutdown_asyncgens()
+    finally:
+        loop.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 __all__ = ["Threads"]
 
@@ -23,8 +23,8 @@ class Threads:
         self._limit = limit
         self._name = name
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._idle = threading.Semaphore(0)
         self._started = 0
+        self._idle = 0  # threads that wait for a job
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -41,17 +41,21 @@ class Threads:
     def submit(self, job: Job) -> None:
         """Run a job as soon as a thread is free.  The job deals with its own errors."""
         self._jobs.put(job)
-        if self._started < self._limit and not self._idle.acquire(blocking=False):
-            self._start()
+        if self._started < self._limit:
+            self._help()
 
     def replace_one(self) -> None:
         """Make up for a thread that is stuck in a job nobody waits for any more."""
         with self._lock:
             self._limit += 1
+        self._help()  # a job may wait already, and nobody else would come for it
 
-    def _start(self) -> None:
+    def _help(self, idle: int = 0) -> None:
+        """Start a thread where more jobs than threads wait; `idle` changes how many of these do."""
         with self._lock:
-            if self._started >= self._limit or self._stopped:
+            self._idle += idle
+            enough = self._jobs.qsize() <= self._idle or self._started >= self._limit
+            if enough or self._stopped:
                 return
             self._started += 1
             number = self._started
@@ -60,11 +64,13 @@ class Threads:
     def _work(self) -> None:
         jobs = self._jobs
         while True:
-            if jobs.empty():
-                self._idle.release()
+            try:
+                job = jobs.get_nowait()
+            except Empty:
+                self._help(+1)
                 job = jobs.get()
-            else:
-                job = jobs.get()
+                # looks again: a job may have come while this thread still passed for idle
+                self._help(-1)
             if job is None:
                 return
             job()
