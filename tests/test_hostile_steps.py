@@ -7,9 +7,11 @@ import sys
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from kairos import (
     FailurePolicy,
+    Schema,
     Step,
     StepContext,
     StepStatus,
@@ -199,3 +201,24 @@ def test_a_total_over_the_limit_fails_the_step_and_keeps_the_rest() -> None:
     assert result.step_results["small"].output == 1
     assert result.step_results["large"].status is StepStatus.FAILED_FINAL
     assert "max_total_size" in str(result.error) or "grow to" in str(result.error)
+
+
+def test_a_pydantic_error_inside_an_action_tells_the_field_and_not_the_value() -> None:
+    class Patient(BaseModel):
+        age: int
+
+    secret = "patient " + "Ada"
+    result = run_one(lambda ctx: Patient.model_validate({"age": secret}).model_dump())
+    assert "age" in (result.error or "")
+    assert secret not in str(result.to_dict()) + str(result.events)
+
+
+def test_what_a_broken_contract_was_checked_against_is_kept_with_the_attempt() -> None:
+    result = run_one(lambda ctx: {"age": "x"}, output_contract=Schema({"age": int}))
+    assert one(result).attempts[0].output == {"age": "x"}
+    assert "age: expected int, found str" in (result.error or "")
+
+
+def test_a_step_that_returns_its_context_is_told_why() -> None:
+    result = run_one(lambda x=1: x)
+    assert "one without an annotation is the context" in (result.error or "")

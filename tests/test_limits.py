@@ -46,6 +46,18 @@ def test_more_llm_calls_than_allowed_fail_the_run_even_when_the_step_swallows_it
     assert result.llm_calls == 5
 
 
+def test_a_budget_that_the_last_step_spends_and_swallows_fails_the_run() -> None:
+    def greedy(ctx: StepContext) -> str:
+        with contextlib.suppress(BudgetExceededError):
+            ctx.increment_llm_calls(99)
+        return "fine"
+
+    result = Workflow("w", [Step("only", greedy)], max_llm_calls=3).run()
+    assert result.status is WorkflowStatus.FAILED
+    assert result.step_results["only"].output == "fine"
+    assert result.events[-1].type == "run_finished"
+
+
 def test_the_llm_breaker_is_never_retried() -> None:
     def greedy(ctx: StepContext) -> None:
         ctx.increment_llm_calls(9)

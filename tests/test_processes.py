@@ -278,7 +278,7 @@ def test_writes_and_refused_accesses_come_back() -> None:
     assert "Unauthorized read" in outcome.failure.message
     assert getattr(outcome.failure.exception, "key", None) == "forbidden"
     assert outcome.writes == {"mine": b'{"a":1}'}
-    assert outcome.refusals == [("read", "other"), ("write", "elsewhere"), ("read", "forbidden")]
+    assert [*outcome.refusals] == [("read", "other"), ("write", "elsewhere"), ("read", "forbidden")]
 
 
 def test_the_scope_of_writes_holds_on_this_side_too() -> None:

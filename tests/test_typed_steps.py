@@ -171,3 +171,26 @@ def test_a_step_annotated_to_return_none_returns_none(annotation: Any) -> None:
     nothing.__annotations__["return"] = annotation
     result = run_one(nothing)
     assert (result.status, result.output) == ("complete", None)
+
+
+def test_what_a_partial_has_settled_is_no_input() -> None:
+    def prompt(topic: str, style: str) -> str:
+        return f"{topic}:{style}"
+
+    workflow = Workflow("w", [Step("prompt", functools.partial(prompt, style="short"))])
+    assert workflow.run({"topic": "a", "style": "long"}).output == "a:short"
+    assert dict(workflow.graph.expected_inputs) == {"topic": True}
+
+
+def test_what_a_partial_has_settled_needs_no_contract() -> None:
+    class Client:
+        name = "c"
+
+    def ask(client: Client, topic: str) -> str:
+        return client.name + topic
+
+    steps = [
+        Step("first", functools.partial(ask, Client())),
+        Step("second", functools.partial(ask, client=Client())),
+    ]
+    assert Workflow("w", steps).run({"topic": "x"}).output == {"first": "cx", "second": "cx"}
