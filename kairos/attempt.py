@@ -24,7 +24,7 @@ from kairos.encoding import decode, encode
 from kairos.enums import FailureType
 from kairos.events import Fault
 from kairos.exceptions import ConfigError, ExecutionError, KairosError, StateError
-from kairos.field_errors import field_errors, one_error
+from kairos.field_errors import one_error, path_of
 from kairos.security import sanitize_exception
 from kairos.signature import Signature, read_signature
 from kairos.source import defined_at
@@ -298,7 +298,8 @@ def failure_of(error: BaseException) -> Failure:
     """Put an exception into words that may be stored and shown."""
     name, message = sanitize_exception(error)
     if isinstance(error, PydanticError):  # its own words quote the value
-        told = "; ".join(each.message for each in field_errors(error, None)[:5])
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        told = "; ".join(f"{path_of(f['loc'])}: {f['type']}" for f in details[:5])
         message = sanitize_exception(KairosError(told))[1]
     if isinstance(error, KairosError):
         said = (error.message, _told("expected", error.expected), _told("found", error.found))
