@@ -132,7 +132,7 @@ def _echoed(items: int) -> float:
 def _wide_rows(scale: Scale) -> Iterator[Row]:
     width = scale.size(10_000)
     found = interleaved(
-        {"kairos": lambda: _wide(width), "floor": lambda: _submitted(width)}, scale.rounds(5)
+        {"kairos": lambda: _wide(width), "floor": lambda: _submitted(width)}, scale.rounds(9)
     )
     what, unit = f"1 → {width:,} → 1", "µs a step"
     yield Row("wide", what, unit, found["kairos"], found["floor"], Target(1.5, "ratio"))
@@ -170,7 +170,7 @@ def _isolation_rows(scale: Scale) -> Iterator[Row]:
             "many": lambda: _isolated(items + 1),
             "echo": lambda: _echoed(items),
         },
-        scale.rounds(5),
+        scale.rounds(3),
     )
     further = max(found["many"] - found["one"], 0.0) / items * 1e3
     yield Row("isolated_first", "isolated, first item", "ms", found["one"], found["interpreter"])

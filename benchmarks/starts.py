@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["rows"]
 
 
+_PROGRAM = """
+from kairos import Step, Workflow
+assert Workflow("one", [Step("one", lambda ctx: 1)]).run().output == 1
+"""
+
+
 def _cpu(command: list[str]) -> float:
     """Return the CPU a process took, in milliseconds, by the kernel's account of that process."""
     with Path(os.devnull).open("w", encoding="utf-8") as null:
@@ -39,6 +45,7 @@ def rows(scale: Scale) -> Iterator[Row]:
             "bare": partial(_cpu, [python, "-c", "pass"]),
             "import": partial(_cpu, [python, "-c", "from kairos import Workflow, Step"]),
             "version": partial(_cpu, version),
+            "program": partial(_cpu, [python, "-c", _PROGRAM]),
         },
         scale.rounds(9),
     )
@@ -46,3 +53,4 @@ def rows(scale: Scale) -> Iterator[Row]:
     what = "from kairos import Workflow, Step"
     yield Row("import", what, unit, found["import"], bare, Target(200.0, "excess"))
     yield Row("version", "kairos version", unit, found["version"], bare, Target(150.0, "excess"))
+    yield Row("program", "a program that runs one step", unit, found["program"], bare)

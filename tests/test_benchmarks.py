@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KEYS = {
     "import",
     "version",
+    "program",
     "chain_short",
     "chain_long",
     "chain_growth",
