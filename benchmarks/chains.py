@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from figures import Scale
-    from kairos.run_log import LogEvent
+    from kairos import LogEvent
 
 __all__ = ["NullSink", "chain", "rows", "typed_function"]
 

@@ -19,12 +19,12 @@ from pydantic_core import ValidationError as PydanticError
 
 from kairos.budget import Ledger, Spend
 from kairos.context import Fence, StepContext
-from kairos.contract import Contract, ContractBroken
-from kairos.encoding import decode, encode
+from kairos.contracts.contract import Contract, ContractBroken
+from kairos.contracts.encoding import decode, encode
+from kairos.contracts.field_errors import one_error, path_of
 from kairos.enums import FailureType
 from kairos.events import Fault
 from kairos.exceptions import ConfigError, ExecutionError, KairosError, StateError
-from kairos.field_errors import one_error, path_of
 from kairos.security import sanitize_exception
 from kairos.signature import Signature, read_signature
 from kairos.source import defined_at

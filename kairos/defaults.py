@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from kairos.backends.loop import LoopThread
 from kairos.backends.threads import Threads
+from kairos.engine.options import Backends
 from kairos.journal.memory import MemoryJournal
-from kairos.options import Backends
 
 if TYPE_CHECKING:
     from kairos.ports import Isolation, Journal

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kairos.budget import Budget
+from kairos.contracts.encoding import encode
 from kairos.defaults import local_backends, new_journal
-from kairos.driver import RunInterrupted, drive
-from kairos.encoding import encode
+from kairos.engine.driver import RunInterrupted, drive
+from kairos.engine.hooks import ExecutorHooks, HookObserver
+from kairos.engine.options import RunOptions
 from kairos.exceptions import ConfigError
-from kairos.hooks import ExecutorHooks, HookObserver
-from kairos.options import RunOptions
 from kairos.ports import Clock, Journal, Observer, SystemClock
 from kairos.source import declared_here
 from kairos.workflow_result import WorkflowResult

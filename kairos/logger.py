@@ -21,11 +21,10 @@ from weakref import WeakSet
 from kairos import events as happened
 from kairos.enums import LogLevel, LogVerbosity
 from kairos.exceptions import ConfigError, StateError
-from kairos.log_entries import Entry, entry_for
-from kairos.log_redaction import Redaction
-from kairos.run_log import LogEvent, RunLog, RunSummary, Tally, moment
-from kairos.security import redactor_with, sanitize_exception
-from kairos.sinks import (
+from kairos.logs.entries import Entry, entry_for
+from kairos.logs.redaction import Redaction
+from kairos.logs.run_log import LogEvent, RunLog, RunSummary, Tally, moment
+from kairos.logs.sinks import (
     RANK,
     CallbackSink,
     ConsoleSink,
@@ -35,6 +34,7 @@ from kairos.sinks import (
     printable,
     verbosity_of,
 )
+from kairos.security import redactor_with, sanitize_exception
 from kairos.source import declared_here
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from kairos.driver import RunControl
+from kairos.engine.driver import RunControl
 from kairos.exceptions import KairosError
 
 if TYPE_CHECKING:

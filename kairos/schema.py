@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, Any, Union
 
 from pydantic_core import core_schema
 
-from kairos.annotations import allows_none, doubt, shown
-from kairos.contract import Contract, compile_contract
-from kairos.exceptions import ConfigError
-from kairos.field_errors import ROOT, FieldValidationError, ValidationResult
-from kairos.mending import strict
-from kairos.schema_fields import (
+from kairos.contracts.annotations import allows_none, doubt, shown
+from kairos.contracts.contract import Contract, compile_contract
+from kairos.contracts.field_errors import ROOT, FieldValidationError, ValidationResult
+from kairos.contracts.fields import (
     FieldDefinition,
     by_field,
     has_default,
@@ -32,7 +30,9 @@ from kairos.schema_fields import (
     rules_of,
     with_rules,
 )
-from kairos.schema_registry import ContractPair, SchemaRegistry
+from kairos.contracts.mending import strict
+from kairos.contracts.registry import ContractPair, SchemaRegistry
+from kairos.exceptions import ConfigError
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Schema:
         Raises ConfigError, naming the keyword and where it stands, for what is no JSON Schema
         and for what cannot be honoured: nothing in the document is passed over.
         """
-        from kairos.jsonschema import read_json_schema  # noqa: PLC0415 - few contracts come so
+        from kairos.contracts.json_schema import read_json_schema  # noqa: PLC0415 - few contracts come so
 
         made: Schema = read_json_schema(document, cls)
         return made

@@ -4,7 +4,7 @@ Three readers are told different things.  A person who reads a log gets everythi
 secrets (`redact_sensitive`, `scrub_credentials`, `sanitize_exception`).  A model that tries
 again gets tokens out of which no sentence can be made (`sanitize_retry_context`).  A model
 that must read foreign text gets it with whatever imitates its own controls defused
-(`sanitize_untrusted_text`, in `kairos.untrusted`).
+(`sanitize_untrusted_text`, in `kairos.redaction.untrusted`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kairos.enums import FailureType
 from kairos.exceptions import SecurityError, StepTimeoutError, ValidationError
-from kairos.redaction import (
+from kairos.redaction.redactor import (
     DEFAULT_SENSITIVE_PATTERNS,
     MASK,
     Redactor,
@@ -26,7 +26,7 @@ from kairos.redaction import (
     redactor_with,
     scrub_credentials,
 )
-from kairos.untrusted import SanitizedText, gives_orders, sanitize_untrusted_text
+from kairos.redaction.untrusted import SanitizedText, gives_orders, sanitize_untrusted_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from kairos.encoding import decode, encode
+from kairos.contracts.encoding import decode, encode
 from kairos.exceptions import ConfigError, StateError, did_you_mean
 from kairos.security import redactor_with
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from kairos.config import DEFAULT_CONFIG, OPTIONS, StepConfig
 from kairos.context import Fence, StepContext
-from kairos.contract import Contract, compile_contract
+from kairos.contracts.contract import Contract, compile_contract
 from kairos.exceptions import ConfigError, did_you_mean
 from kairos.failure import FailurePolicy
 from kairos.results import AttemptRecord, ItemResult, StepResult

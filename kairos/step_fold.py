@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from kairos.encoding import decode
+from kairos.contracts.encoding import decode
 from kairos.enums import AttemptStatus, StepStatus
 from kairos.events import (
     AttemptFailed,

@@ -1,19 +1,20 @@
 """Validators: of one field, and of a whole value.
 
 A field validator is called with a value and answers True, or says in a string what is wrong:
-`range`, `length`, `pattern`, `one_of`, `not_empty` and `custom` make them (kairos.rules tells
-more).  A whole-value validator has `validate(data, schema=None)` and returns a ValidationResult.
+`range`, `length`, `pattern`, `one_of`, `not_empty` and `custom` make them (kairos.contracts.rules
+tells more).  A whole-value validator has `validate(data, schema=None)` and returns a
+ValidationResult.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from kairos.contract import compile_contract
+from kairos.contracts.contract import compile_contract
+from kairos.contracts.field_errors import ROOT, FieldValidationError, ValidationResult, one_error
+from kairos.contracts.llm_validator import LLMValidator
+from kairos.contracts.rules import Rule, custom, length, not_empty, one_of, pattern, range_
 from kairos.exceptions import ConfigError
-from kairos.field_errors import ROOT, FieldValidationError, ValidationResult, one_error
-from kairos.llm_validator import LLMValidator
-from kairos.rules import Rule, custom, length, not_empty, one_of, pattern, range_
 from kairos.source import declared_here
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kairos.budget import Budget
-from kairos.contract import Contract, ContractBroken, compile_contract
+from kairos.contracts.contract import Contract, ContractBroken, compile_contract
+from kairos.contracts.encoding import decode, encode
 from kairos.defaults import local_backends, new_journal
-from kairos.driver import RunControl, drive
-from kairos.encoding import decode, encode
+from kairos.engine.driver import RunControl, drive
+from kairos.engine.hooks import HookObserver
+from kairos.engine.options import Replanner, RunOptions
 from kairos.exceptions import ConfigError, ValidationError, did_you_mean
 from kairos.executor import ExecutorHooks, encoded_inputs, observers_of
 from kairos.failure import FailurePolicy, FailureRouter
-from kairos.hooks import HookObserver
-from kairos.options import Replanner, RunOptions
 from kairos.plan import TaskGraph
 from kairos.ports import Clock, Observer, SystemClock
 from kairos.run import Run
@@ -223,7 +223,7 @@ class Workflow:
 
         Async actions run on the loop and others on threads.  Cancelling the task cancels the run.
         """
-        from kairos.async_driver import drive_async  # noqa: PLC0415 - asyncio costs 30 ms
+        from kairos.engine.async_driver import drive_async  # noqa: PLC0415 - asyncio costs 30 ms
 
         inputs = self._checked_inputs(initial_inputs)
         options, observers = self._prepare(inputs)

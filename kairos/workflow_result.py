@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from kairos import exceptions
-from kairos.encoding import decode
+from kairos.contracts.encoding import decode
 from kairos.enums import WorkflowStatus
 from kairos.events import (
     BudgetExhausted,

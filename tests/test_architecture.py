@@ -100,7 +100,7 @@ def test_an_arrow_that_points_up_is_noticed(module: str, source: str) -> None:
         ("kairos.step", "from kairos.enums import StepStatus"),
         ("kairos.step", "from kairos.state import StateStore"),
         ("kairos.journal.sqlite", "from kairos.journal.rows import Row\nimport kairos.state"),
-        ("kairos.logger", "from kairos.sinks import ConsoleSink"),
+        ("kairos.logger", "from kairos.logs.sinks import ConsoleSink"),
         ("kairos.workflow", "def late():\n    from kairos.journal import MemoryJournal"),
         ("kairos", "def __getattr__(name):\n    import kairos.workflow"),
     ],

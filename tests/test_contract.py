@@ -32,7 +32,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from kairos.contract import Contract, ContractBroken, compile_contract
+from kairos.contracts.contract import Contract, ContractBroken, compile_contract
 from kairos.exceptions import ConfigError, ValidationError
 from kairos.schema import Schema
 from kairos.source import declared_here

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from kairos.encoding import MAX_DEPTH, MAX_DIGITS, decode, encode
+from kairos.contracts.encoding import MAX_DEPTH, MAX_DIGITS, decode, encode
 from kairos.exceptions import StateError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))

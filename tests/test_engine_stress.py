@@ -316,7 +316,7 @@ def test_nothing_is_recorded_after_the_end() -> None:
 
 
 def test_a_run_that_is_cancelled_before_it_begins_starts_nothing() -> None:
-    from kairos.driver import RunControl
+    from kairos.engine.driver import RunControl
 
     control = RunControl()
     control.cancel("never mind")

@@ -9,8 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticCustomError, ValidationError
 from pydantic_core.core_schema import ErrorType
 
-from kairos.enums import Severity
-from kairos.field_errors import (
+from kairos.contracts.field_errors import (
     EXPECTED,
     RULE,
     FieldValidationError,
@@ -18,6 +17,7 @@ from kairos.field_errors import (
     one_error,
     path_of,
 )
+from kairos.enums import Severity
 
 KINDS = sorted(get_args(ErrorType))
 

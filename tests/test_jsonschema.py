@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.contract import compile_contract
+from kairos.contracts.contract import compile_contract
+from kairos.contracts.json_rules import JsonRules
 from kairos.exceptions import ConfigError
-from kairos.json_rules import JsonRules
 from kairos.schema import FieldDefinition, Schema
 
 TREE = {

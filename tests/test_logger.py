@@ -33,8 +33,8 @@ from kairos.logger import (
     RunLogger,
     RunSummary,
 )
+from kairos.logs.sinks import printable
 from kairos.ports import Observer
-from kairos.sinks import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

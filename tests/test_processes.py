@@ -29,7 +29,7 @@ from kairos.backends.processes import ProcessWorkers
 from kairos.backends.wire import GarbledError, pack, receive
 from kairos.backends.worker_handle import spend_of
 from kairos.budget import Budget, Ledger
-from kairos.encoding import decode
+from kairos.contracts.encoding import decode
 from kairos.enums import FailureType
 from kairos.exceptions import BudgetExceededError, ConfigError, WorkerCrashError
 from kairos.step import Fence, Step, StepContext

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
 
 from kairos import validators as v
-from kairos.contract import compile_contract
+from kairos.contracts.contract import compile_contract
 from kairos.exceptions import ConfigError
 from kairos.schema import ContractPair, FieldDefinition, Schema, SchemaRegistry
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from kairos.enums import LogLevel, LogVerbosity
 from kairos.exceptions import ConfigError
-from kairos.run_log import LogEvent
-from kairos.sinks import (
+from kairos.logs.run_log import LogEvent
+from kairos.logs.sinks import (
     CallbackSink,
     ConsoleSink,
     FileSink,
@@ -390,7 +390,7 @@ def test_every_sink_is_a_sink(tmp_path: Path) -> None:
 
 def test_only_a_line_that_people_read_loads_the_renderer() -> None:
     script = (
-        "import sys, kairos.sinks as s\n"
+        "import sys, kairos.logs.sinks as s\n"
         "s.JSONLinesSink(base_dir='x'); s.ConsoleSink(); s.FileSink('y')\n"
         "assert 'structlog' not in sys.modules and 'rich' not in sys.modules\n"
     )

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from kairos import validators as v
+from kairos.contracts.field_errors import ValidationResult
 from kairos.exceptions import ConfigError
-from kairos.field_errors import ValidationResult
 from kairos.schema import Schema
 
 ODD: list[Any] = [None, True, False, math.nan, math.inf, "", " ", [], {}, b"x", object(), 1j]

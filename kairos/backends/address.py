@@ -17,7 +17,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kairos.encoding import decode, encode
+from kairos.contracts.encoding import decode, encode
 from kairos.exceptions import ConfigError, KairosError
 from kairos.source import defined_at
 

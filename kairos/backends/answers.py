@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kairos.attempt import Failure, Outcome, Work
 from kairos.backends.wire import GarbledError
-from kairos.contract import ContractBroken
-from kairos.encoding import decode
+from kairos.contracts.contract import ContractBroken
+from kairos.contracts.encoding import decode
+from kairos.contracts.field_errors import FieldValidationError
 from kairos.enums import FailureType
 from kairos.events import Fault
 from kairos.exceptions import KairosError
-from kairos.field_errors import FieldValidationError
 from kairos.security import sanitize_exception
 from kairos.state import Refusal
 

@@ -33,10 +33,10 @@ from kairos.backends.address import Name, load
 from kairos.backends.answers import write_outcome
 from kairos.backends.wire import pack, receive
 from kairos.budget import Ledger, Spend
-from kairos.contract import ContractBroken
-from kairos.encoding import encode
+from kairos.contracts.contract import ContractBroken
+from kairos.contracts.encoding import encode
+from kairos.contracts.field_errors import ROOT, FieldValidationError
 from kairos.exceptions import BudgetExceededError, ExecutionError, StateError
-from kairos.field_errors import ROOT, FieldValidationError
 from kairos.security import sanitize_exception
 from kairos.step import Fence, Step
 

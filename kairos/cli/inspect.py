@@ -13,7 +13,7 @@ from kairos.cli.lines import Marks, marks_for
 from kairos.cli.log_reading import LoggedAttempt, LoggedRun, LoggedStep, find_log, read_log
 from kairos.cli.output import Stop, as_json, clean, count, say, span, stdout_kept, wants_color
 from kairos.exceptions import did_you_mean
-from kairos.sinks import printable
+from kairos.logs.sinks import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -12,7 +12,7 @@ from kairos import events as happened
 from kairos.cli.output import count, say, span
 from kairos.cli.progress import Progress, counts
 from kairos.enums import FailureAction, WorkflowStatus
-from kairos.sinks import printable
+from kairos.logs.sinks import printable
 
 if TYPE_CHECKING:
     from kairos.workflow_result import WorkflowResult

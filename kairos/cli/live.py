@@ -20,7 +20,7 @@ from kairos.cli.output import count, span
 from kairos.cli.progress import Progress, Row, counts
 from kairos.cli.tree import layout
 from kairos.enums import StepStatus
-from kairos.sinks import printable
+from kairos.logs.sinks import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from kairos.exceptions import KairosError
-from kairos.sinks import printable
+from kairos.logs.sinks import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

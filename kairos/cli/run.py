@@ -17,11 +17,11 @@ from kairos.cli.given import inputs_from
 from kairos.cli.lines import Lines, closing, marks_for, unfinished
 from kairos.cli.loading import load
 from kairos.cli.output import Stop, as_json, clean, say, stdout_kept, wants_color
-from kairos.driver import RunInterrupted
+from kairos.engine.driver import RunInterrupted
 from kairos.enums import LogVerbosity, WorkflowStatus
 from kairos.exceptions import KairosError
 from kairos.logger import CallbackSink, ConsoleSink, JSONLinesSink, LogSink, RunLogger
-from kairos.sinks import printable
+from kairos.logs.sinks import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from kairos.cli.output import Relay
     from kairos.cli.progress import Progress
-    from kairos.run_log import LogEvent
+    from kairos.logs.run_log import LogEvent
     from kairos.workflow import Workflow
     from kairos.workflow_result import WorkflowResult
 

@@ -10,7 +10,7 @@ from kairos.cli.loading import Unloadable, load
 from kairos.cli.output import Stop, as_json, say, stdout_kept, wants_color
 from kairos.enums import Severity
 from kairos.exceptions import KairosError
-from kairos.sinks import printable
+from kairos.logs.sinks import printable
 from kairos.verify.findings import Finding, findings_of
 from kairos.verify.report import render
 from kairos.workflow import Workflow

@@ -13,7 +13,7 @@ from kairos.verify.reach import upstream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from kairos.contract import Contract
+    from kairos.contracts.contract import Contract
     from kairos.failure import FailurePolicy
     from kairos.step import Step
     from kairos.verify.scene import Read, Scene

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic_core import PydanticSerializationError, to_json
 from pydantic_core import ValidationError as PydanticError
 
-from kairos.annotations import doubt, is_schema, parts, shown
-from kairos.encoding import encode, json_value
-from kairos.exceptions import ConfigError, StateError, ValidationError
-from kairos.field_errors import (
+from kairos.contracts.annotations import doubt, is_schema, parts, shown
+from kairos.contracts.encoding import encode, json_value
+from kairos.contracts.field_errors import (
     ROOT,
     FieldValidationError,
     ValidationResult,
@@ -31,8 +30,9 @@ from kairos.field_errors import (
     one_error,
     path_of,
 )
-from kairos.hardening import Hardened, UnreadableError, UnwritableError
-from kairos.mending import drop_unreadable
+from kairos.contracts.hardening import Hardened, UnreadableError, UnwritableError
+from kairos.contracts.mending import drop_unreadable
+from kairos.exceptions import ConfigError, StateError, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,7 +163,7 @@ class Contract:
         """Return this contract as JSON Schema 2020-12: what it accepts, or what it writes."""
         from pydantic.json_schema import GenerateJsonSchema  # noqa: PLC0415 - built on first use
 
-        from kairos.json_documents import shown_again  # noqa: PLC0415 - as above
+        from kairos.contracts.json_documents import shown_again  # noqa: PLC0415 - as above
 
         schema: Any = drop_unreadable(dict(self.adapter.core_schema), self._config or {})
         found: dict[str, Any] = shown_again(GenerateJsonSchema().generate(schema, mode=mode))

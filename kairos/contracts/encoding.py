@@ -22,8 +22,8 @@ from pydantic_core import (
 )
 from pydantic_core import ValidationError as PydanticError
 
+from kairos.contracts.hardening import MAX_DEPTH, MAX_DIGITS, Hardened
 from kairos.exceptions import StateError
-from kairos.hardening import MAX_DEPTH, MAX_DIGITS, Hardened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kairos.commands import Owed
+    from kairos.engine.options import RunOptions
     from kairos.machine import Machine
-    from kairos.options import RunOptions
     from kairos.ports import Observer
     from kairos.state import StateStore
 

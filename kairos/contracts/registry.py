@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kairos.contract import compile_contract
+from kairos.contracts.contract import compile_contract
 from kairos.source import declared_here
 
 __all__ = ["ContractPair", "SchemaRegistry"]

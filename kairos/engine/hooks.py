@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kairos.contracts.field_errors import FieldValidationError, ValidationResult
 from kairos.enums import FailureAction, FailureType
 from kairos.events import (
     AttemptFailed,
@@ -20,7 +21,6 @@ from kairos.events import (
     ValidationStarted,
 )
 from kairos.exceptions import ExecutionError, KairosError, ValidationError
-from kairos.field_errors import FieldValidationError, ValidationResult
 from kairos.security import redactor_with
 from kairos.step_fold import StepResults
 

@@ -22,9 +22,9 @@ from pydantic_core import (
 )
 from pydantic_core import ValidationError as PydanticError
 
-from kairos.field_errors import RULE
-from kairos.json_documents import Document, format_parser
-from kairos.rules import regex_engine, same_json
+from kairos.contracts.field_errors import RULE
+from kairos.contracts.json_documents import Document, format_parser
+from kairos.contracts.rules import regex_engine, same_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable

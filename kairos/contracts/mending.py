@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic_core import PydanticCustomError, SchemaError, SchemaValidator
 from pydantic_core import ValidationError as PydanticError
 
-from kairos.field_errors import RULE
+from kairos.contracts.field_errors import RULE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -21,7 +21,12 @@ from kairos.attempt import (
 )
 from kairos.budget import Ledger
 from kairos.commands import Close, Start, StartItems
-from kairos.crew import Crew
+from kairos.engine.crew import Crew
+from kairos.engine.fanout import FanOut, elements_of
+from kairos.engine.options import Cancel, Late, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
+from kairos.engine.record import Record
+from kairos.engine.replanning import ask, request_for, verified
+from kairos.engine.timers import Timers
 from kairos.events import (
     AccessRefused,
     BudgetExhausted,
@@ -40,14 +45,9 @@ from kairos.events import (
     ValidationStarted,
 )
 from kairos.exceptions import ExecutionError, StateError, StepTimeoutError
-from kairos.fanout import FanOut, elements_of
 from kairos.machine import Machine
-from kairos.options import Cancel, Late, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
-from kairos.record import Record
-from kairos.replanning import ask, request_for, verified
 from kairos.security import redactor_with, sanitize_exception
 from kairos.state import StateStore, layered
-from kairos.timers import Timers
 from kairos.workflow_result import WorkflowResult
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from kairos.engine import INTERRUPTED, Engine
-from kairos.options import Cancel, Mail, RunOptions, Wake
+from kairos.engine.core import INTERRUPTED, Engine
+from kairos.engine.options import Cancel, Mail, RunOptions, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kairos.engine.options import Replanned, Replanner
 from kairos.enums import Severity
 from kairos.exceptions import ExecutionError, PlanError
 from kairos.failure import ReplanRequest
-from kairos.options import Replanned, Replanner
 from kairos.step import as_step
 
 if TYPE_CHECKING:

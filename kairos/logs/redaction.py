@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kairos.events import ItemCompleted, RunStarted, StepCompleted
-from kairos.log_entries import value_of
+from kairos.logs.entries import value_of
 from kairos.security import MASK
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 from pydantic_core import ValidationError as PydanticError
 
-from kairos.annotations import allows_none
+from kairos.contracts.annotations import allows_none
+from kairos.contracts.field_errors import ROOT, RULE
+from kairos.contracts.rules import Rule, custom
 from kairos.exceptions import ConfigError, did_you_mean
-from kairos.field_errors import ROOT, RULE
-from kairos.rules import Rule, custom
 from kairos.source import declared_here
 
 if TYPE_CHECKING:

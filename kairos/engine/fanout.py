@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from kairos.attempt import Recipe, Surroundings, Work
-from kairos.encoding import decode
+from kairos.contracts.encoding import decode
 
 __all__ = ["FanOut", "elements_of"]
 

@@ -13,9 +13,9 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Any
 
-from kairos.encoding import encode
+from kairos.contracts.encoding import encode
+from kairos.contracts.field_errors import ROOT, ValidationResult, one_error
 from kairos.exceptions import ConfigError, StateError
-from kairos.field_errors import ROOT, ValidationResult, one_error
 from kairos.source import declared_here
 
 if TYPE_CHECKING:

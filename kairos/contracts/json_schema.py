@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from kairos.json_documents import ANNOTATIONS, Document, mapped
-from kairos.json_rules import JsonRules
-from kairos.schema_fields import FieldDefinition
+from kairos.contracts.fields import FieldDefinition
+from kairos.contracts.json_documents import ANNOTATIONS, Document, mapped
+from kairos.contracts.json_rules import JsonRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,13 +7,13 @@ import contextlib
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from kairos.engine import Engine
-from kairos.options import Mail, RunOptions, Wake
+from kairos.engine.core import Engine
+from kairos.engine.options import Mail, RunOptions, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from kairos.driver import RunControl
+    from kairos.engine.driver import RunControl
     from kairos.plan import TaskGraph
     from kairos.state import StateStore
     from kairos.workflow_result import WorkflowResult

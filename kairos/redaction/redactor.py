@@ -19,7 +19,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kairos.credentials import MASK, scrub
+from kairos.redaction.credentials import MASK, scrub
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence

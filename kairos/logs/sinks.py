@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from io import FileIO
 
-    from kairos.run_log import LogEvent
+    from kairos.logs.run_log import LogEvent
 
 __all__ = [
     "CallbackSink",

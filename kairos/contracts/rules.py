@@ -21,8 +21,8 @@ from pydantic_core import (
 )
 from pydantic_core import ValidationError as PydanticError
 
+from kairos.contracts.field_errors import RULE
 from kairos.exceptions import ConfigError
-from kairos.field_errors import RULE
 from kairos.source import declared_here
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import SchemaSerializer, SchemaValidator, from_json
 from pydantic_core import ValidationError as PydanticError
 
-from kairos.mending import Mender, Node
+from kairos.contracts.mending import Mender, Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

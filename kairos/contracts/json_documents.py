@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from kairos.contracts.rules import regex_engine
 from kairos.exceptions import ConfigError, did_you_mean
-from kairos.rules import regex_engine
 from kairos.source import declared_here
 
 if TYPE_CHECKING:

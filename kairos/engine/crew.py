@@ -12,17 +12,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kairos.attempt import Outcome, Recipe, Work, failure_of, perform, perform_async
-from kairos.options import Backends, Late, LoopEnded, Mail, Spawn
+from kairos.engine.options import Backends, Late, LoopEnded, Mail, Spawn
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Collection
 
     from kairos.context import Fence
-    from kairos.fanout import FanOut
+    from kairos.engine.fanout import FanOut
+    from kairos.engine.timers import Timers
     from kairos.ports import Clock, Isolation, Workers
     from kairos.step import Step
-    from kairos.timers import Timers
 
 __all__ = ["MAX_THREADS", "Crew"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from kairos import events as happened
-from kairos.encoding import decode
+from kairos.contracts.encoding import decode
 from kairos.enums import FailureAction, LogLevel, LogVerbosity, WorkflowStatus
 from kairos.exceptions import StateError
 

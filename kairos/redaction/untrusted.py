@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from kairos.redaction import fold
+from kairos.redaction.redactor import fold
 
 __all__ = ["SanitizedText", "gives_orders", "sanitize_untrusted_text"]
 
