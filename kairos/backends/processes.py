@@ -70,17 +70,20 @@ class ProcessWorkers:
 
         Giving the attempt up (`work.fence`) kills the worker at once.
         """
-        try:
-            worker = self._take(work.recipe)
-        except (ConfigError, WorkerCrashError) as error:
-            return Outcome(work, failure=failure_of(error))
-        try:
-            outcome = worker.perform(work)
-        except BaseException:
-            self._discard(worker)
-            raise
-        self._put_back(worker, work, outcome)
-        return outcome
+        while True:
+            try:
+                worker, fresh = self._take(work.recipe)
+            except (ConfigError, WorkerCrashError) as error:
+                return Outcome(work, failure=failure_of(error))
+            try:
+                outcome = worker.perform(work)
+            except BaseException:
+                self._discard(worker)
+                raise
+            self._put_back(worker, work, outcome)
+            # one that died while it waited had not begun: that is no attempt
+            if fresh or worker.taken or work.fence.given_up or not _crashed(outcome):
+                return outcome
 
     def release(self, step: Step) -> None:
         """End the workers that wait for more work of a step: it is done."""
@@ -112,12 +115,13 @@ class ProcessWorkers:
     ) -> None:
         self.close()
 
-    def _take(self, recipe: Recipe) -> WorkerProcess:
-        """Return a worker for a step: one that waits, or a new one."""
+    def _take(self, recipe: Recipe) -> tuple[WorkerProcess, bool]:
+        """Return a worker for a step, one that waits or a new one, and whether it is new."""
         worker = self._waiting(recipe.step)
         while worker is not None and not worker.alive():
             worker.end()
             worker = self._waiting(recipe.step)
+        fresh = worker is None
         if worker is None:
             worker = WorkerProcess(recipe, self._max_answer)
         with self._lock:
@@ -126,7 +130,7 @@ class ProcessWorkers:
         if closed:
             self._discard(worker)
             raise WorkerCrashError("the run is over", step_id=recipe.name)
-        return worker
+        return worker, fresh
 
     def _waiting(self, step: Step) -> WorkerProcess | None:
         with self._lock:
@@ -155,3 +159,8 @@ class ProcessWorkers:
         worker.end()
         with self._lock:
             self._busy.discard(worker)
+
+
+def _crashed(outcome: Outcome) -> bool:
+    failure = outcome.failure
+    return failure is not None and isinstance(failure.exception, WorkerCrashError)

@@ -59,6 +59,7 @@ def main(talk: int, life: int) -> NoReturn:
             recipe = _learn(line, order)
         if recipe is not None:
             try:
+                line.take(order)
                 line.answer(order, _attempt(recipe, order, line))
             except OSError:  # the action has closed the line, or the driver is gone
                 os._exit(1)
@@ -149,6 +150,10 @@ class _Line:
         message = pack(head, blobs)
         with self._sending:
             self._talk.sendall(message)
+
+    def take(self, order: _Order) -> None:
+        """Tell the driver that the attempt begins: from here on it may have had an effect."""
+        self._send({"kind": "taken", "number": order.head["number"]}, [])
 
     def answer(self, order: _Order, outcome: Outcome, *, usable: bool = True) -> None:
         for stream in (sys.stdout, sys.stderr):

@@ -40,7 +40,8 @@ class WorkerProcess:
     """One worker process, and the line to it.
 
     One thread at a time has it make an attempt; others may meanwhile kill it, or tell it that the
-    attempt is cancelled.  `usable` says whether it can make another.
+    attempt is cancelled.  `usable` says whether it can make another, `taken` whether the last one
+    had begun.
 
     Raises ConfigError where the action cannot be found from another process, and WorkerCrashError
     where no process can be started.
@@ -58,6 +59,7 @@ class WorkerProcess:
         self._held: dict[int, tuple[int, bytes]] = {}
         self._counted = 0
         self._number = 0  # of the attempt being made; 0 while it waits
+        self.taken = False  # the attempt that was sent last has begun
         self._killed = False
         self._cancel_told = False
         self._spent: Spend | None = None
@@ -76,6 +78,7 @@ class WorkerProcess:
         """Have an attempt made.  What becomes of the process is an outcome, not an exception."""
         fence = work.fence
         self._spent, self._cancel_told = None, fence.cancelled
+        self.taken = False
         with self._lock:
             self._counted += 1
             self._number = number = self._counted
@@ -144,6 +147,8 @@ class WorkerProcess:
             head, blobs = receive(read, self._max_answer)
             if head.get("kind") == "charge":
                 self._charge(work, head.get("spend"))
+            elif head.get("kind") == "taken" and head.get("number") == number:
+                self.taken = True
             elif head.get("kind") == "answer" and head.get("number") == number:
                 self.usable = head.get("usable") is True
                 return read_outcome(work, head, blobs, self._aliases)
