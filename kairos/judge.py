@@ -53,7 +53,7 @@ class Judge:
                 declared.name,
                 failure.type,
                 failure.exception,
-                attempt - self._before.get(step, 0),
+                attempt - (self._before.get(step, 0) if item is None else 0),
                 at,
                 item,
                 max(at - began, 0.0),
@@ -82,7 +82,9 @@ class Judge:
 
     def note(self, step: int, event: AttemptFailed) -> None:
         """Remember a failure."""
-        self._last.setdefault(step, {})[event.item] = event
+        failures = self._last.setdefault(step, {})
+        failures.pop(event.item, None)  # so that the last in order is the last in time
+        failures[event.item] = event
         self._first.setdefault((step, event.item), event.at - event.ms / 1000.0)
         if event.item is None and event.action is FailureAction.REPLAN:
             self.count_replan(step)
@@ -95,6 +97,8 @@ class Judge:
         """Count the attempts at a replanned step anew, under its new policy."""
         self._before[step] = attempts
         self._policies.pop(step, None)
+        for item in self._last.pop(step, ()):
+            self._first.pop((step, item), None)
 
     def last(self, step: int, item: int | None) -> AttemptFailed | None:
         """Return the last failure of a step, or of one of its elements."""

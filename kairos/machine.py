@@ -11,7 +11,7 @@ of a hundred thousand.
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Machine"]
 
 _PENDING, _RUNNING, _WAITING, _SETTLED = range(4)
+_AGAIN = (FailureAction.RETRY, FailureAction.REPLAN)
 
 
 @dataclass(slots=True)
@@ -53,7 +54,13 @@ class _Fan:
     succeeded: int = 0
     failed: int = 0
     writes: dict[int, Any] = field(default_factory=dict)
+    pausing: set[int] = field(default_factory=set)  # elements that wait for their retry
     verdict: AttemptFailed | None = None  # the failure that closed it
+
+    @property
+    def open(self) -> bool:
+        """Whether its end does not follow yet from what has happened."""
+        return self.left > 0 or self.verdict is not None
 
 
 class Machine:
@@ -71,7 +78,10 @@ class Machine:
         self._ready: deque[int] = deque()  # steps that may run beside others
         self._queue: list[int] = []  # ranks of the others, which take turns
         self._turn: int | None = None  # whose turn it is
-        self._owed: dict[tuple[type, int], Owed] = {}
+        # ordered: to find the first entry of a dict takes as long as many were taken out before it
+        self._owed: OrderedDict[tuple[type, int], Owed] = OrderedDict()
+        self._lost: set[int] = set()  # steps whose dependents cannot run
+        self._begun = False
         self._stop = ""
         self._cancelled = False
         self._failed = False
@@ -200,6 +210,7 @@ class Machine:
 
     def _run_started(self, event: RunStarted) -> None:
         del event
+        self._begun = True
         for step, waiting in enumerate(self._waiting):
             if waiting == 0:
                 self._enqueue(step)
@@ -211,14 +222,16 @@ class Machine:
         self._state[step] = _RUNNING
         self._attempts[step] = event.attempt
         if event.attempt == 1:
-            self._began[step] = event.at
+            self._began.setdefault(step, event.at)
 
     def _fanned_out(self, event: FannedOut) -> None:
         step = self._index[event.step]
         self._fans[step] = fan = _Fan([None] * event.items, event.items)
         if event.items == 0:
             self._owe(Owed(StepCompleted, step))
-        elif self._steps[step].config.parallel:
+        elif self._stop:
+            self._urgent.append(Close(step))
+        elif self._parallel[step]:
             self._urgent.append(StartItems(step, range(event.items), 1))
         else:
             fan.following = 1
@@ -269,13 +282,16 @@ class Machine:
             return
         self._release(step)
         action = event.action
-        if action is FailureAction.RETRY:
+        if self._stop and action in _AGAIN:
+            self._owe(Owed(StepSkipped, step, self._stop, cause="stopped"))
+        elif action is FailureAction.RETRY:
             self._state[step] = _WAITING
             self._retry[step] = (event.attempt + 1, event.retry_context)
             if event.delay == 0:
                 self.due(step, None)
         elif action is FailureAction.REPLAN:
             self._state[step] = _WAITING
+            self._retry.pop(step, None)  # a replayed one, which nobody took
             self._urgent.append(Replan(step))
         elif action is FailureAction.SKIP:
             reason = f"{event.error}: {event.message} ({event.reason})"
@@ -298,6 +314,7 @@ class Machine:
     def _item_failed(self, step: int, event: AttemptFailed) -> None:
         fan = self._fans[step]
         if event.action is FailureAction.RETRY:
+            fan.pausing.add(event.item or 0)
             if event.delay == 0:
                 self.due(step, event.item)
             return
@@ -306,6 +323,8 @@ class Machine:
             if not partial or event.action is FailureAction.REPLAN or self._stop:
                 if fan.verdict is None:
                     fan.verdict = event
+                    if event.action is FailureAction.REPLAN:
+                        self._judge.count_replan(step)
                     self._urgent.append(Close(step))
                 fan.left -= 1
                 return
@@ -313,13 +332,19 @@ class Machine:
         self._item_settled(step, fan)
 
     def due(self, step: int, item: int | None) -> None:
-        """Take note that the pause before a retry is over."""
+        """Take note that the pause before a retry is over.
+
+        For what waits no longer, since its step was replaced meanwhile, this means nothing.
+        """
         if self._stop:
             return
         if item is None:
-            if self._state[step] == _WAITING:
+            if self._state[step] == _WAITING and step in self._retry:
                 self._enqueue(step)
-        elif self._fans[step].verdict is None:
+            return
+        fan = self._fans.get(step)
+        if fan is not None and fan.verdict is None and item in fan.pausing:
+            fan.pausing.remove(item)
             failed = self._judge.last(step, item)
             if failed is not None:
                 again = StartItems(step, (item,), failed.attempt + 1, failed.retry_context)
@@ -330,7 +355,7 @@ class Machine:
         if self._state[step] == _SETTLED:
             return
         verdict = self._fans[step].verdict
-        if verdict is None or (self._stop and verdict.action is FailureAction.RETRY):
+        if verdict is None or (self._stop and verdict.action is FailureAction.REPLAN):
             done = self._fans[step].succeeded
             total = len(self._fans[step].outputs)
             reason = f"{self._stop}; {done} of {total} elements were done"
@@ -338,17 +363,9 @@ class Machine:
         elif verdict.action is FailureAction.REPLAN:
             self._release(step)
             self._state[step] = _WAITING
-            self._judge.count_replan(step)
             self._urgent.append(Replan(step))
         else:
             self._owe(self._failure(step, verdict))
-
-    def interrupted(self, step: int) -> None:
-        """Take note that a running step was given up because the run stops."""
-        if self._state[step] != _SETTLED:
-            self._owe(
-                Owed(StepSkipped, step, f"{self._stop or 'stopped'} while it ran", cause="stopped")
-            )
 
     def _step_failed(self, event: StepFailed) -> None:
         step = self._index[event.step]
@@ -374,6 +391,7 @@ class Machine:
     def _run_finished(self, event: RunFinished) -> None:
         del event
         self.finished = True
+        self._urgent.clear()  # nothing is left that could be closed
 
     # -- bookkeeping -----------------------------------------------------------------------
 
@@ -414,13 +432,15 @@ class Machine:
                 ):
                     self._enqueue(dependent)
         else:
+            self._lost.add(step)
             name = self._steps[step].name
             for dependent in self._dependents[step]:
-                if (
-                    self._state[dependent] != _SETTLED
-                    and (StepSkipped, dependent) not in self._owed
-                ):
-                    self._owe(Owed(StepSkipped, dependent, f"'{name}' before it did not complete"))
+                if self._state[dependent] != _SETTLED:
+                    self._owe_upstream(dependent, name)
+
+    def _owe_upstream(self, step: int, above: str) -> None:
+        if (StepSkipped, step) not in self._owed:
+            self._owe(Owed(StepSkipped, step, f"'{above}' before it did not complete"))
 
     def _stop_all(self, reason: str) -> None:
         """Let nothing new start: what waits is skipped, what runs goes on to its end."""
@@ -429,12 +449,13 @@ class Machine:
         self._stop = reason
         self._ready.clear()
         self._queue.clear()
-        self._urgent.clear()
+        # what is to start at once is what a recovered run was at
+        self._urgent = deque(each for each in self._urgent if isinstance(each, Start))
         for step, state in enumerate(self._state):
             if state in (_PENDING, _WAITING) and (StepSkipped, step) not in self._owed:
                 if (StepFailed, step) not in self._owed:
                     self._owe(Owed(StepSkipped, step, reason, cause="stopped"))
-            elif state == _RUNNING and step in self._fans and self._fans[step].left:
+            elif state == _RUNNING and (fan := self._fans.get(step)) is not None and fan.open:
                 self._urgent.append(Close(step))
 
     def forget_completion(self, step: int) -> None:
@@ -470,14 +491,83 @@ class Machine:
         self._judge.start_over(step, self._attempts[step])
         self._fans.pop(step, None)
         self._retry.pop(step, None)
+        self._release(step)
         self._queue = [self._rank[each] for each in queued]
         heapq.heapify(self._queue)
         self._waiting += [0] * new
         for each in (step, *range(known, len(graph.steps))):
             self._state[each] = _PENDING
             self._waiting[each] = sum(self._state[d] != _SETTLED for d in graph.dependencies[each])
-            if self._waiting[each] == 0:
+            lost = next((d for d in graph.dependencies[each] if d in self._lost), None)
+            if lost is not None:
+                self._owe_upstream(each, self._steps[lost].name)
+            elif self._waiting[each] == 0:
                 self._enqueue(each)
+
+    def recover(self) -> None:
+        """Offer again what was under way when the events that were applied came to their end.
+
+        Call it once, after a journal was applied to a fresh machine.  An attempt of which the
+        journal tells the beginning and not the end is offered first, as the same attempt, also
+        while the run is stopping: what ran goes on to its end.  Of a foreach, the elements that
+        have not come to theirs are offered, unless it is being closed; no pause before a retry
+        is waited for a second time.
+        """
+        # nobody took from the queue while the events were applied: its order is still that in
+        # which steps came to wait, some of them several times, and the last time counts
+        queued = reversed(dict.fromkeys(reversed(self._ready)))
+        self._urgent.clear()
+        self._ready.clear()
+        self._queue.clear()
+        self._turn = None
+        if not self._begun or self.finished:
+            return
+        owing = {step for _, step in self._owed}
+        for step in dict.fromkeys((*queued, *self._by_rank)):
+            state = self._state[step]
+            if step in owing or state == _SETTLED:
+                continue
+            if state == _RUNNING:
+                self._resume(step)
+            elif state == _WAITING and step not in self._retry:
+                self._urgent.append(Replan(step))
+            elif not self._waiting[step]:
+                self._enqueue(step)
+
+    def _resume(self, step: int) -> None:
+        """Go on with a step that was running."""
+        fan = self._fans.get(step)
+        if fan is not None and (self._stop or fan.verdict is not None):
+            self._urgent.append(Close(step))
+            return
+        if not self._parallel[step]:
+            self._turn = step
+        if fan is None:
+            again = self._retry.pop(step, None)
+            attempt = self._attempts[step]
+            context = again[1] if again is not None and again[0] == attempt else None
+            self._urgent.append(Start(step, attempt, context))
+        else:
+            self._resume_items(step, fan)
+
+    def _resume_items(self, step: int, fan: _Fan) -> None:
+        fan.pausing.clear()
+        fresh: list[int] = []
+        again: list[StartItems] = []
+        for item, output in enumerate(fan.outputs):
+            failed = self._judge.last(step, item)
+            if output is not None or (failed is not None and failed.action not in _AGAIN):
+                continue
+            if failed is None:
+                fresh.append(item)
+            else:
+                again.append(StartItems(step, (item,), failed.attempt + 1, failed.retry_context))
+        if self._parallel[step]:
+            self._urgent.extend((*again, *([StartItems(step, fresh, 1)] if fresh else ())))
+        else:
+            first = again[0] if again else StartItems(step, fresh[:1], 1)
+            fan.following = first.items[0] + 1
+            self._urgent.append(first)
 
     def refuse(self, step: int, error: str, message: str) -> None:
         """Fail a step for a reason that no further attempt can change."""
