@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic_core import ValidationError as PydanticError
@@ -45,6 +45,7 @@ __all__ = [
 
 Phase: TypeAlias = Literal["input", "action", "output"]
 Tell: TypeAlias = Callable[["Work", Literal["input", "output"], "tuple[Fault, ...] | None"], None]
+_SHORT = 8
 _PLAIN = frozenset((dict, str, list, int, float, bool, type(None)))
 
 
@@ -105,33 +106,41 @@ class Recipe:
         "signature",
         "step",
         "stuck_when_given_up",
+        "typed",
         "validators",
         "when",
         "write_keys",
     )
 
     def __init__(self, step: Step, *, check: bool = True) -> None:
-        contracts = step.contracts
+        contracts, signature, config = step.contracts, step.signature, step.config
         self.step = step
         self.name = step.name
         self.action = step.action
-        self.signature: Signature = step.signature
+        self.signature: Signature = signature
+        self.typed = signature.typed
         self.check = check
-        self.fans_out = step.config.foreach is not None
+        self.fans_out = config.foreach is not None
         self.input: Contract | None = contracts.input if check else None
         # an annotation parses and writes values, so it holds even where contracts are not checked
-        self.output: Contract | None = contracts.output if check or step.signature.typed else None
-        self.item_contract = contracts.parameters.get(step.signature.item or "")
+        self.output: Contract | None = contracts.output if check or signature.typed else None
+        item = signature.item
+        self.item_contract = None if item is None else contracts.parameters.get(item)
         self.validators = step.validators if check else ()
         self.when = None if step.when is None else _Predicate(step.when, step)
         self.guarded = self.when is not None or self.input is not None
-        self.read_keys = None if step.read_keys is None else frozenset(step.read_keys)
-        self.write_keys = frozenset(step.write_keys)
-        self.isolated = step.config.isolation == "process"
-        self.on_loop = step.signature.is_async and not self.isolated
+        self.read_keys = None if step.read_keys is None else _looked_up(step.read_keys)
+        self.write_keys = _looked_up(step.write_keys)
+        self.isolated = config.isolation == "process"
+        self.on_loop = signature.is_async and not self.isolated
         self.stuck_when_given_up = not self.on_loop and not self.isolated
-        slow_check = bool(self.validators) and step.config.validation_timeout is not None
-        self.beside = self.on_loop or self.isolated or slow_check or step.config.timeout is not None
+        slow_check = bool(self.validators) and config.validation_timeout is not None
+        self.beside = self.on_loop or self.isolated or slow_check or config.timeout is not None
+
+
+def _looked_up(keys: tuple[str, ...]) -> Collection[str]:
+    """Return keys that are looked up fast: a short tuple is, and the collector never walks it."""
+    return keys if len(keys) <= _SHORT else frozenset(keys)
 
 
 class Surroundings(NamedTuple):
@@ -221,7 +230,7 @@ def perform(work: Work) -> Outcome:
         elif recipe.isolated and work.surroundings.isolate is not None:
             return _timed(_isolated(work, context, work.surroundings.isolate), begun)
         else:
-            if recipe.signature.typed:
+            if recipe.typed:
                 args, kwargs = _arguments(work, context)
                 value = recipe.action(*args, **kwargs)
             else:

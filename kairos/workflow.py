@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kairos.attempt import Recipe
 from kairos.budget import Budget
 from kairos.contracts.contract import Contract, ContractBroken, compile_contract
 from kairos.contracts.encoding import decode, encode
@@ -22,7 +23,6 @@ from kairos.source import Place, declared_here
 from kairos.state import StateStore
 
 if TYPE_CHECKING:
-    from kairos.attempt import Recipe
     from kairos.schema import SchemaRegistry
     from kairos.step import Step
     from kairos.verify import Finding
@@ -112,7 +112,7 @@ class Workflow:
         self._inputs, self._input_names = _declared_inputs(inputs, place)
         self._check_scopes()
         self._registry: SchemaRegistry | None = None
-        self._recipes: list[Recipe | None] = [None] * len(steps)
+        self._recipes: list[Recipe | None] = [Recipe(step) for step in self._graph.steps]
 
     def _check_scopes(self) -> None:
         """Refuse what can be refused now: unscoped steps when strict, unreachable actions."""

@@ -81,6 +81,7 @@ class Contract:
         self._where = where
         self._label = label
         self._keeps = _holds_schema(declared)
+        self._no_extras_yet = True
 
     @cached_property
     def name(self) -> str:
@@ -126,6 +127,18 @@ class Contract:
         adapter = self.adapter
         config = self._config or _core_config(getattr(adapter, "_config", None))
         return Hardened(dict(adapter.core_schema), config=config, json_value=json_value)
+
+    @cached_property
+    def _closed(self) -> Hardened | None:
+        """The same contract without room for extra keys, where it speaks of plain values only.
+
+        A value that satisfies it is known through and through, so that its JSON needs no second
+        look; any other value takes the long way.
+        """
+        if not self._hard.says_all:
+            return None
+        closed = _without_extras(dict(self.adapter.core_schema))
+        return Hardened(closed, config=self._config or {}, json_value=json_value)
 
     def check_output(self, value: object) -> bytes:
         """Return the canonical JSON of `value`, which satisfies this contract.
@@ -173,6 +186,14 @@ class Contract:
         return f"Contract({self.name})"
 
     def _as_it_is(self, value: object) -> bytes:
+        closed = self._closed if self._no_extras_yet else None
+        if closed is not None and (known := closed.plain(value)) is not None:
+            return known
+        raw = self._as_it_is_at_length(value)
+        self._no_extras_yet = False  # it holds, yet not closed: more like it will come
+        return raw
+
+    def _as_it_is_at_length(self, value: object) -> bytes:
         validator = self._hard.validator
         try:
             raw = to_json(value, inf_nan_mode="null")
@@ -290,3 +311,15 @@ def _parsed(raw: bytes) -> object:
         return from_json(raw)
     except ValueError:
         return None
+
+
+def _without_extras(schema: Any) -> Any:
+    """Return a core schema whose typed dicts forbid what they do not name."""
+    if isinstance(schema, dict):
+        closed = {key: _without_extras(part) for key, part in schema.items()}
+        if closed.get("type") == "typed-dict":
+            closed["extra_behavior"] = "forbid"
+        return closed
+    if isinstance(schema, list):
+        return [_without_extras(part) for part in schema]
+    return schema

@@ -15,7 +15,7 @@ from __future__ import annotations
 import marshal
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import SchemaSerializer, SchemaValidator, from_json
+from pydantic_core import SchemaSerializer, SchemaValidator, from_json, to_json
 from pydantic_core import ValidationError as PydanticError
 
 from kairos.contracts.mending import Mender, Node
@@ -102,6 +102,22 @@ class Hardened:
             self._parseable(raw)
             return raw
         return self._read_back(checked)
+
+    @property
+    def says_all(self) -> bool:
+        """Whether a value that satisfies the schema is JSON that reads back the same."""
+        return self._looks_inside
+
+    def plain(self, value: object) -> bytes | None:
+        """Return the JSON of a value of built-ins that satisfies the schema as it is, else None."""
+        try:
+            self.validator.validate_python(value)
+            marshal.dumps(value)  # type: ignore[arg-type]  # it refuses what it cannot take
+            raw = to_json(value, inf_nan_mode="constants")
+            self._parseable(raw)
+        except Exception:  # noqa: BLE001 - whatever it was, the long way names it
+            return None
+        return raw
 
     def _parseable(self, raw: bytes) -> None:
         """Raise UnwritableError for what the parser would not take: great depth, long numbers.
