@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kairos import FailureAction, FailurePolicy, Step, StepContext, StepStatus, Workflow
+from kairos import (
+    SKIP,
+    FailureAction,
+    FailurePolicy,
+    FailureRouter,
+    StateStore,
+    Step,
+    StepContext,
+    StepExecutor,
+    StepStatus,
+    TaskGraph,
+    Workflow,
+)
 from kairos.backends.threads import Threads
 from kairos.events import LateResult, RunFinished, StepStarted
 from kairos.testing import ManualClock, Recorder
 from running import NO_RETRY, one
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kairos import WorkflowResult
     from kairos.events import Event
@@ -324,3 +337,186 @@ def test_a_run_that_is_cancelled_before_it_begins_starts_nothing() -> None:
     assert result.status == "partial"
     assert not [e for e in result.events if isinstance(e, StepStarted)]
     assert one(result).reason == "never mind"
+
+
+# -- observers ------------------------------------------------------------------------------------
+
+
+def busy(**options: Any) -> Workflow:
+    """Return a workflow in which nearly everything happens that can happen."""
+
+    def flaky(ctx: StepContext) -> int:
+        if ctx.attempt == 1:
+            raise ValueError("once")
+        return 1
+
+    def item(ctx: StepContext) -> Any:
+        if ctx.item == 2:
+            raise ValueError("always")
+        return ctx.item
+
+    def bad(ctx: StepContext) -> None:
+        ctx.state.set("elsewhere", 1)
+
+    alone = FailurePolicy(max_retries=0, fallback_action=FailureAction.SKIP)
+    partial = {"foreach_policy": "allow_partial", "failure_policy": NO_RETRY}
+    return Workflow(
+        "busy",
+        [
+            Step("flaky", flaky),
+            Step("skips", lambda ctx: SKIP, depends_on=["flaky"]),
+            Step("serial", item, foreach="xs", **partial),
+            Step("parallel", item, foreach="xs", parallel=True, depends_on=["serial"], **partial),
+            Step("bad", bad, failure_policy=alone),
+            Step("beside", lambda ctx: 1, parallel=True),
+            Step("never", lambda ctx: 1, when=lambda ctx: False),
+            Step("end", lambda ctx: 1, depends_on=["parallel", "bad", "beside", "never", "skips"]),
+            Step("fails", item_of_nothing, depends_on=["end"], failure_policy=NO_RETRY),
+            Step("below", lambda ctx: 1, depends_on=["fails"]),
+        ],
+        **options,
+    )
+
+
+def item_of_nothing(ctx: StepContext) -> Any:
+    return ctx.inputs["nothing"]
+
+
+INPUTS = {"xs": [1, 2, 3]}
+HOW_BUSY = 34  # events
+
+
+def statuses(result: WorkflowResult) -> dict[str, str]:
+    return {name: str(each.status) for name, each in result.step_results.items()}
+
+
+def test_the_busy_workflow_is_as_busy_as_the_tests_below_assume() -> None:
+    result = busy().run(INPUTS)
+    assert len(result.events) == HOW_BUSY
+    assert len({type(event) for event in result.events}) >= 9
+
+
+class At:
+    """An observer that does something at one event."""
+
+    def __init__(self, number: int, what: Callable[[], object]) -> None:
+        self.left, self.what = number, what
+
+    def observe(self, event: Event) -> None:
+        self.left -= 1
+        if self.left == -1:
+            self.what()
+
+
+def fail() -> None:
+    raise RuntimeError("an observer fails")
+
+
+@pytest.mark.parametrize("number", range(HOW_BUSY))
+def test_an_observer_that_fails_at_any_event_changes_nothing_but_the_warnings(number: int) -> None:
+    before, after, plain = Recorder(), Recorder(), busy().run(INPUTS)
+    result = busy(hooks=[before, At(number, fail), after]).run(INPUTS)
+    assert statuses(result) == statuses(plain)
+    assert before.events == after.events == result.events
+    assert len(result.warnings) == len(plain.warnings) + 1
+    assert "At failed at" in result.warnings[-1]
+    assert isinstance(result.events[-1], RunFinished)
+
+
+def test_an_observer_that_always_fails_is_told_of_once() -> None:
+    class Broken:
+        def observe(self, event: Event) -> None:
+            fail()
+
+    recorder = Recorder()
+    result = busy(hooks=[Broken(), Broken(), recorder]).run(INPUTS)
+    assert result.warnings == ["Broken failed at run_started: RuntimeError: an observer fails"] * 2
+    assert recorder.events == result.events
+
+
+@pytest.mark.parametrize("child", [None, 5, "raise"])
+def test_an_observer_that_gives_no_child_for_a_run_is_told_itself(child: Any) -> None:
+    class Ear(Recorder):
+        def for_run(self, run_id: str, sensitive_keys: Any) -> Any:
+            if child == "raise":
+                fail()
+            return child
+
+    ear = Ear()
+    result = Workflow("w", [Step("only", lambda ctx: 1)], hooks=[ear]).run()
+    assert ear.events == result.events
+    assert [w for w in result.warnings if "Ear failed at for_run" in w]
+
+
+@pytest.mark.parametrize("warnings", [5, None, lambda: ["x"], [1, b"x"]])
+def test_what_an_observer_calls_its_warnings_may_be_anything(warnings: Any) -> None:
+    recorder = Recorder()
+    recorder.warnings = warnings  # type: ignore[attr-defined]
+    result = Workflow("w", [Step("only", lambda ctx: 1)], hooks=[recorder]).run()
+    assert (result.status, result.warnings) == ("complete", [])
+
+
+def test_the_warnings_of_an_observer_are_the_runs() -> None:
+    recorder = Recorder()
+    recorder.warnings = ["the disk is full"]  # type: ignore[attr-defined]
+    result = Workflow("w", [Step("only", lambda ctx: 1)], hooks=[recorder]).run()
+    assert result.warnings == ["the disk is full"]
+
+
+def test_an_observer_that_leaves_the_program_leaves_no_thread() -> None:
+    before = kairos_threads()
+    with pytest.raises(SystemExit):
+        busy(hooks=[At(9, lambda: sys.exit(3))]).run(INPUTS)
+    assert_gone(before)
+
+
+def kairos_threads() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name.startswith("kairos")}
+
+
+def assert_gone(before: set[threading.Thread]) -> None:
+    """Wait for the threads that have come since to go, which they do as soon as they may."""
+    for thread in kairos_threads() - before:
+        thread.join(20)
+    assert not kairos_threads() - before
+
+
+# -- what is gathered -----------------------------------------------------------------------------
+
+
+def test_a_large_output_that_is_gathered_is_warned_of_to_everyone() -> None:
+    recorder = Recorder()
+    graph = TaskGraph("g", [Step("only", lambda ctx: "x" * 20, foreach="xs")])
+    state = StateStore(max_value_size=50)
+    state.set("xs", [1, 2, 3])
+    result = StepExecutor(state, hooks=[recorder]).run(graph)
+    assert result.status == "complete"
+    assert "over max_value_size" in result.warnings[0]
+    assert recorder.events == result.events
+
+
+@pytest.mark.parametrize(
+    "fallback, after", [(FailureAction.ABORT, "skipped"), (FailureAction.SKIP, "completed")]
+)
+def test_an_output_that_is_gathered_and_does_not_fit_fails_as_its_policy_says(
+    fallback: FailureAction, after: str
+) -> None:
+    recorder = Recorder()
+    policy = FailurePolicy(fallback_action=fallback)
+    graph = TaskGraph(
+        "g",
+        [
+            Step("only", lambda ctx: "x" * 20, foreach="xs", failure_policy=policy),
+            Step("below", lambda ctx: 1, depends_on=["only"]),
+            Step("unrelated", lambda ctx: 1),
+        ],
+    )
+    state = StateStore(max_total_size=50)
+    state.set("xs", [1, 2, 3])
+    router = FailureRouter()
+    result = StepExecutor(state, hooks=[recorder], failure_router=router).run(graph)
+    assert statuses(result) == {"only": "failed_final", "below": "skipped", "unrelated": after}
+    assert "max_total_size" in (result.error or "")
+    assert not state.has("only")
+    assert len(one(result).attempts) == 3
+    assert recorder.events == result.events

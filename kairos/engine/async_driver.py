@@ -96,6 +96,7 @@ async def drive_async(
         result = engine.result()
     finally:
         unsubscribe()
+        engine.close()
         for task in tasks:
             task.cancel()
     if cancelled is not None:

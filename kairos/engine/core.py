@@ -424,7 +424,7 @@ class Engine:
 
     def cancel(self, reason: str, *, now: bool = False) -> None:
         """Start nothing new and tell what runs to stop; `now` does not wait for it."""
-        if not self.machine.stopping:
+        if not self.machine.stopping and not self.machine.finished:
             self.record.write(CancelRequested(reason, self.clock.time()))
             self._tell_to_stop()
         self._hurry = False
@@ -447,8 +447,7 @@ class Engine:
             self._give_up(work, step, error)
 
     def result(self) -> WorkflowResult:
-        """Let the workers go and fold the run."""
-        self.crew.dismiss()
+        """Fold the run."""
         self._surroundings = self._surroundings._replace(tell=None)  # as for `stopping`
         result = WorkflowResult.of_run(
             self.options.journal,
@@ -456,9 +455,13 @@ class Engine:
             terminal=self.graph.terminal,
             redactor=redactor_with(self.options.sensitive_keys),
         )
-        for observer in self.record.observers:
-            result.warnings.extend(getattr(observer, "warnings", ()))
+        result.warnings += self.record.warnings
         return result
+
+    def close(self) -> None:
+        """Let the workers go; what still runs is told that nobody waits for it."""
+        self.crew.tell_to_stop()
+        self.crew.dismiss()
 
     # -- replanning ------------------------------------------------------------------------
 

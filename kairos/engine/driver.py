@@ -120,6 +120,7 @@ def drive(
         result = engine.result()
     finally:
         unsubscribe()
+        engine.close()
         loop.stop()
     if struck or engine.was_interrupted:
         raise RunInterrupted(result)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+from kairos.attempt import failure_of
 from kairos.events import (
     Event,
     RunFinished,
@@ -17,7 +19,7 @@ from kairos.exceptions import StateError
 from kairos.security import sanitize_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from kairos.commands import Owed
     from kairos.engine.options import RunOptions
@@ -39,9 +41,9 @@ class Record:
         self._options = options
         self._clock = options.clock
         self._append = options.journal.append
-        self._observers = [
-            _bound(observer, run_id, options.sensitive_keys) for observer in options.observers
-        ]
+        self._early: list[str] = []
+        self._late: list[str] = []
+        self._observers = [self._bound(observer, run_id) for observer in options.observers]
         self._observe = [observer.observe for observer in self._observers]
         self._mute: set[int] = set()
         self._run_id = run_id
@@ -53,16 +55,33 @@ class Record:
         return bool(self._observe)
 
     @property
-    def observers(self) -> Sequence[Observer]:
-        """Those who listen to this run."""
-        return self._observers
+    def warnings(self) -> list[str]:
+        """What is to be said after the end: of failures at the last event, and by observers."""
+        said = list(self._late)
+        for observer in self._observers:
+            with contextlib.suppress(Exception):  # whatever stands there under this name
+                said += [each for each in observer.warnings if isinstance(each, str)]  # type: ignore[attr-defined]
+        return said
+
+    def _bound(self, observer: Any, run_id: str) -> Observer:
+        """Return what is told of this run: one that keeps runs apart gives a child for it."""
+        bound: Observer = observer
+        for_run = getattr(observer, "for_run", None)
+        if for_run is not None:
+            try:
+                child = for_run(run_id, self._options.sensitive_keys)
+                _ = child.observe
+                bound = child
+            except Exception as error:  # noqa: BLE001 - an observer is someone else's code
+                self._early.append(_complaint(observer, "for_run", error))
+        return bound
 
     def begin(self, plan: Mapping[str, tuple[str, ...]], inputs: Mapping[str, bytes]) -> None:
         """Write down that the run starts."""
         now = self._clock.time()
         self._began = self._clock.monotonic()
         self.write(RunStarted(self._run_id, self._options.workflow, plan, inputs, now))
-        for warning in self._options.warnings:
+        for warning in (*self._options.warnings, *self._early):
             self.warn(warning)
 
     def write(self, event: Event) -> None:
@@ -73,7 +92,7 @@ class Record:
         if self._observe:
             self.tell(event)
         if machine.in_debt:
-            self.pay()
+            self.pay()  # not before all have been told of what it follows from
 
     def warn(self, message: str, step: str | None = None) -> None:
         """Write down something that the user should know."""
@@ -84,27 +103,39 @@ class Record:
 
         One that fails is reported, once, and told the rest all the same.
         """
-        for number, observe in enumerate(self._observe):
-            try:
-                observe(event)
-            except Exception as error:  # noqa: BLE001 - an observer is someone else's code
-                if number not in self._mute:
-                    self._mute.add(number)
-                    name, message = sanitize_exception(error)
-                    who = type(self._observers[number]).__name__
-                    self.warn(f"{who} failed at {event.type}: {name}: {message}")
+        news = [event]
+        for each in news:  # which may become more on the way
+            for number, observe in enumerate(self._observe):
+                try:
+                    observe(each)
+                except Exception as error:  # noqa: BLE001 - an observer is someone else's code
+                    if number not in self._mute:
+                        self._mute.add(number)
+                        said = _complaint(self._observers[number], each.type, error)
+                        news += self._complained(said)
+
+    def _complained(self, said: str) -> list[Event]:
+        """Write down that an observer failed; the end of a run stays its last event."""
+        if self._machine.finished:
+            self._late.append(said)
+            return []
+        warned = Warned(said, None, self._clock.time())
+        self._append(warned)
+        return [warned]
 
     def pay(self) -> None:
         """Write down every event that follows from those that have happened."""
         machine = self._machine
         while (owed := machine.owed) is not None:
             event = self._made(owed)
+            if event is None:
+                continue  # something else is owed instead
             self._append(event)
             machine.apply(event)
             if self._observe:
                 self.tell(event)
 
-    def _made(self, owed: Owed) -> Event:
+    def _made(self, owed: Owed) -> Event | None:
         now = self._clock.time()
         if owed.kind is RunFinished:
             ms = (self._clock.monotonic() - self._began) * 1000.0
@@ -120,21 +151,23 @@ class Record:
         stores_none = False
         return StepSkipped(name, attempt, owed.reason, owed.cause, stores_none, now, ms)
 
-    def _gathered(self, step: int, name: str, now: float, ms: float) -> Event:
+    def _gathered(self, step: int, name: str, now: float, ms: float) -> Event | None:
         """Store the outputs of a foreach's elements as its output."""
         output, writes = self._machine.gathered(step)
         try:
             warnings = self._state.commit({**(writes or {}), name: output})
         except StateError as error:
             self._machine.forget_completion(step)
-            return StepFailed(name, "StateError", error.message, False, now, ms)
+            failure = failure_of(error)
+            self._machine.refuse(step, failure.error, failure.message)
+            return None
         for warning in warnings:
-            self._append(Warned(warning, name, now))
+            warned = Warned(warning, name, now)
+            self._append(warned)
+            self.tell(warned)
         return StepCompleted(name, self._machine.attempts(step), output, writes, now, ms)
 
 
-def _bound(observer: Any, run_id: str, sensitive_keys: tuple[str, ...]) -> Observer:
-    """Return what is told of this run: an observer that keeps runs apart gives a child for it."""
-    for_run = getattr(observer, "for_run", None)
-    bound: Observer = observer if for_run is None else for_run(run_id, sensitive_keys)
-    return bound
+def _complaint(observer: Any, at: str, error: Exception) -> str:
+    name, message = sanitize_exception(error)
+    return f"{type(observer).__name__} failed at {at}: {name}: {message}"
