@@ -21,12 +21,12 @@ handled: those may be secret.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from kairos.source import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from kairos.source import Place
 
 __all__ = [
     "BudgetExceededError",
@@ -38,10 +38,20 @@ __all__ = [
     "SecurityError",
     "StateError",
     "StepTimeoutError",
+    "Told",
     "ValidationError",
     "WorkerCrashError",
     "did_you_mean",
 ]
+
+
+class Told(TypedDict, total=False):
+    """What every error may say besides its message; see the module."""
+
+    where: Place | None
+    expected: str | None
+    found: str | None
+    fix: str | None
 
 
 class KairosError(Exception):
@@ -97,12 +107,9 @@ class PlanError(KairosError):
         message: str = "",
         *,
         step_id: str | None = None,
-        where: Place | None = None,
-        expected: str | None = None,
-        found: str | None = None,
-        fix: str | None = None,
+        **told: Unpack[Told],
     ) -> None:
-        super().__init__(message, where=where, expected=expected, found=found, fix=fix)
+        super().__init__(message, **told)
         self.step_id = step_id
 
 
@@ -114,12 +121,9 @@ class StateError(KairosError):
         message: str = "",
         *,
         key: str | None = None,
-        where: Place | None = None,
-        expected: str | None = None,
-        found: str | None = None,
-        fix: str | None = None,
+        **told: Unpack[Told],
     ) -> None:
-        super().__init__(message, where=where, expected=expected, found=found, fix=fix)
+        super().__init__(message, **told)
         self.key = key
 
 
@@ -132,12 +136,9 @@ class ValidationError(KairosError):
         *,
         step_id: str | None = None,
         field: str | None = None,
-        where: Place | None = None,
-        expected: str | None = None,
-        found: str | None = None,
-        fix: str | None = None,
+        **told: Unpack[Told],
     ) -> None:
-        super().__init__(message, where=where, expected=expected, found=found, fix=fix)
+        super().__init__(message, **told)
         self.step_id = step_id
         self.field = field
 
@@ -151,12 +152,9 @@ class ExecutionError(KairosError):
         *,
         step_id: str | None = None,
         attempt: int | None = None,
-        where: Place | None = None,
-        expected: str | None = None,
-        found: str | None = None,
-        fix: str | None = None,
+        **told: Unpack[Told],
     ) -> None:
-        super().__init__(message, where=where, expected=expected, found=found, fix=fix)
+        super().__init__(message, **told)
         self.step_id = step_id
         self.attempt = attempt
 
