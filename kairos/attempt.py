@@ -11,6 +11,7 @@ carries what the step wrote.
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -170,10 +171,12 @@ class Work:
         "item",
         "item_index",
         "recipe",
+        "refusals",
         "retry_context",
         "started",
         "surroundings",
         "visible",
+        "writes",
     )
 
     def __init__(  # noqa: PLR0917 - made for every attempt: keywords cost a tenth of it
@@ -197,22 +200,23 @@ class Work:
         self.retry_context = retry_context
         self.fence = Fence()
         self.started = 0.0
+        self.writes: dict[str, bytes] = {}
+        self.refusals: list[Refusal] = []
 
     def context(self) -> StepContext:
         """Build what the action is handed: from what it may read, and from nothing else."""
         recipe, around = self.recipe, self.surroundings
-        reads = recipe.read_keys
-        refusals: list[Refusal] = []
+        reads, told = recipe.read_keys, self.retry_context
         return StepContext(
-            ScopedStateProxy(self.visible, reads, recipe.write_keys, refusals),
-            Inputs(self.inputs, reads, refusals),
+            ScopedStateProxy(self.visible, reads, recipe.write_keys, self.refusals, self.writes),
+            Inputs(self.inputs, reads, self.refusals),
             None if self.item is None or recipe.item_contract is not None else decode(self.item),
-            self.retry_context,
+            None if told is None else copy.deepcopy(told),  # the journal holds the original
             recipe.name,
             self.attempt,
             around.run_id,
             self.item_index,
-            self.fence,
+            self.fence.signal,
             around.ledger,
         )
 
@@ -290,11 +294,11 @@ def _close(outcome: Outcome, context: StepContext | None, begun: float) -> Outco
 
 
 def _take_along(outcome: Outcome, context: StepContext) -> None:
-    """Collect what the action left in its context beside its output."""
-    state = context.state
-    if type(state) is ScopedStateProxy:  # not so where the action replaced it
-        outcome.writes = state.writes or None
-        outcome.refusals = state.refusals
+    """Collect what the action left behind beside its output, whatever it did to its context."""
+    work = outcome.work
+    if work.writes:
+        outcome.writes = dict(work.writes)
+    outcome.refusals = work.refusals
     outcome.spent = context.spent
 
 
@@ -304,7 +308,15 @@ def _timed(outcome: Outcome, begun: float) -> Outcome:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Put an exception into words that may be stored and shown."""
+    """Put an exception into words that may be stored and shown.  Never raises."""
+    try:
+        return _failure(error)
+    except Exception:  # noqa: BLE001 - an exception's own code may do anything at all
+        name, message = sanitize_exception(error)
+        return Failure(FailureType.EXECUTION, error, name, message)
+
+
+def _failure(error: BaseException) -> Failure:
     name, message = sanitize_exception(error)
     if isinstance(error, PydanticError):  # its own words quote the value
         details = error.errors(include_url=False, include_context=False, include_input=False)
@@ -451,8 +463,7 @@ def _ask_validators(work: Work, output: bytes) -> None:
 def _isolated(work: Work, context: StepContext, isolate: Callable[[Work], Outcome]) -> Outcome:
     """Have an attempt made in a worker process; `context` is what `when` was asked with."""
     outcome = _recheck(isolate(work))
-    if isinstance(context.state, ScopedStateProxy):
-        outcome.refusals = (*context.state.refusals, *outcome.refusals)
+    outcome.refusals = (*work.refusals, *outcome.refusals)
     if context.spent is not None:
         spent = outcome.spent
         outcome.spent = context.spent if spent is None else context.spent.plus(spent)

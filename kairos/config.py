@@ -10,7 +10,14 @@ from kairos.enums import ForeachPolicy
 from kairos.exceptions import ConfigError
 from kairos.source import declared_here
 
-__all__ = ["DEFAULT_CONFIG", "OPTIONS", "StepConfig", "check_count"]
+__all__ = [
+    "DEFAULT_CONFIG",
+    "OPTIONS",
+    "StepConfig",
+    "check_count",
+    "check_seconds",
+    "is_finite",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +52,9 @@ class StepConfig:
             check_count("max_concurrency", self.max_concurrency, least=1)
         for name in ("timeout", "validation_timeout"):
             if getattr(self, name) is not None:
-                _check_seconds(name, getattr(self, name), above_zero=True)
+                check_seconds(name, getattr(self, name), above_zero=True)
         for name in ("retry_delay", "retry_backoff"):
-            _check_seconds(name, getattr(self, name), above_zero=False)
+            check_seconds(name, getattr(self, name), above_zero=False)
         for name in ("parallel", "retry_jitter"):
             if not isinstance(getattr(self, name), bool):
                 raise _bad_option(name, "True or False", getattr(self, name))
@@ -68,14 +75,25 @@ def check_count(name: str, value: Any, *, least: int) -> None:
         raise _bad_option(name, f"a whole number from {least} up", value)
 
 
-def _check_seconds(name: str, value: Any, *, above_zero: bool) -> None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def check_seconds(name: str, value: Any, *, above_zero: bool) -> None:
+    """Raise ConfigError where a value is no finite number from (or above) 0."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and is_finite(value)
     if not good or value < 0 or (above_zero and value == 0):
         raise _bad_option(name, f"a number {'above' if above_zero else 'from'} 0", value)
 
 
+def is_finite(value: float) -> bool:
+    """Tell whether a number fits into a float: an int may be larger than any."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _bad_option(name: str, expected: str, value: Any) -> ConfigError:
-    found = repr(value) if isinstance(value, (int, float, str)) else type(value).__name__
+    found = type(value).__name__
+    if isinstance(value, (float, str)) or (isinstance(value, int) and is_finite(value)):
+        found = repr(value)
     return ConfigError(
         f"{name} is not what it takes", where=declared_here(), expected=expected, found=found
     )

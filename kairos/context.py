@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from kairos.budget import Ledger, Spend
-from kairos.config import check_count
+from kairos.config import check_count, check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kairos.state import ScopedStateProxy, StateStore
 
-__all__ = ["Fence", "StepContext"]
+__all__ = ["Fence", "Signal", "StepContext"]
+
+
+class Signal:
+    """What an attempt sees of its fence: one flag, from which nothing else can be reached."""
+
+    __slots__ = ("cancelled",)
+
+    def __init__(self) -> None:
+        self.cancelled = False
 
 
 class Fence:
@@ -23,25 +33,30 @@ class Fence:
     outside (a process, a task).
     """
 
-    __slots__ = ("cancelled", "deadline", "given_up", "on_cancel", "on_give_up")
+    __slots__ = ("deadline", "given_up", "on_cancel", "on_give_up", "signal")
 
     def __init__(self) -> None:
-        self.cancelled = False
+        self.signal = Signal()
         self.given_up = False
         self.deadline: float | None = None
         self.on_cancel: Callable[[], Any] | None = None
         self.on_give_up: Callable[[], Any] | None = None
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt was told that it should stop."""
+        return self.signal.cancelled
+
     def cancel(self) -> None:
         """Tell the attempt that it should stop."""
-        self.cancelled = True
+        self.signal.cancelled = True
         tell = self.on_cancel  # the attempt's own thread may take it away at any moment
         if tell is not None:
             tell()
 
     def give_up(self) -> None:
         """Stop waiting for the attempt: whatever it still brings will be dropped."""
-        self.cancelled = self.given_up = True
+        self.signal.cancelled = self.given_up = True
         stop = self.on_give_up
         if stop is not None:
             stop()
@@ -57,15 +72,15 @@ class StepContext:
     """
 
     __slots__ = (
-        "_fence",
         "_ledger",
+        "_signal",
+        "_spent",
         "attempt",
         "inputs",
         "item",
         "item_index",
         "retry_context",
         "run_id",
-        "spent",
         "state",
         "step_id",
     )
@@ -80,7 +95,7 @@ class StepContext:
         attempt: int = 1,
         run_id: str = "",
         item_index: int | None = None,
-        fence: Fence | None = None,
+        signal: Signal | None = None,
         ledger: Ledger | None = None,
     ) -> None:
         self.state = state
@@ -91,14 +106,19 @@ class StepContext:
         self.attempt = attempt
         self.run_id = run_id
         self.item_index = item_index
-        self.spent: Spend | None = None
-        self._fence = fence
+        self._spent: Spend | None = None
+        self._signal = signal
         self._ledger = ledger
 
     @property
     def cancelled(self) -> bool:
         """Whether the attempt should stop: the run was cancelled, or waits for it no longer."""
-        return self._fence is not None and self._fence.cancelled
+        return self._signal is not None and self._signal.cancelled
+
+    @property
+    def spent(self) -> Spend | None:
+        """What this attempt has booked so far."""
+        return self._spent
 
     @property
     def idempotency_key(self) -> str:
@@ -122,11 +142,19 @@ class StepContext:
         output_tokens: int = 0,
         usd: float | None = 0.0,
     ) -> None:
-        """Book spending to the run; `usd=None` says that the price is unknown.
+        """Book spending to the run; `usd=None`, or NaN, says that the price is unknown.
 
-        Raises BudgetExceededError when it is more than the workflow's budget has left.
+        Raises BudgetExceededError when it is more than the workflow's budget has left, and
+        ConfigError, with nothing booked, for what is no amount.
         """
+        check_count("llm_calls", llm_calls, least=0)
+        check_count("input_tokens", input_tokens, least=0)
+        check_count("output_tokens", output_tokens, least=0)
+        if isinstance(usd, float) and not math.isfinite(usd):
+            usd = None  # no price that anyone could add up
+        if usd is not None:
+            check_seconds("usd", usd, above_zero=False)
         spend = Spend(llm_calls, input_tokens, output_tokens, usd)
-        self.spent = spend if self.spent is None else self.spent.plus(spend)
+        self._spent = spend if self._spent is None else self._spent.plus(spend)
         if self._ledger is not None:
             self._ledger.charge(spend)

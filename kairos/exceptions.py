@@ -57,6 +57,13 @@ class Told(TypedDict, total=False):
 class KairosError(Exception):
     """The root of the tree: catch this to catch everything kairos raises on purpose."""
 
+    # what holds for a subclass that does not call this class's own __init__
+    message: str = ""
+    where: Place | None = None
+    expected: str | None = None
+    found: str | None = None
+    fix: str | None = None
+
     def __init__(
         self,
         message: str = "",
@@ -67,7 +74,9 @@ class KairosError(Exception):
         fix: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = (
+            message if isinstance(message, str) else "" if message is None else str(message)
+        )
         self.where = where
         self.expected = expected
         self.found = found

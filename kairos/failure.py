@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from kairos.config import is_finite
 from kairos.enums import FailureAction, FailureType
 from kairos.exceptions import BudgetExceededError, ConfigError, PolicyError, did_you_mean
-from kairos.security import sanitize_retry_context
+from kairos.security import sanitize_exception, sanitize_retry_context
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ class FailurePolicy:
         """Return how many seconds to wait before the next attempt."""
         if self.wait is not None:
             seconds = float(self.wait(state))
+            if math.isnan(seconds):
+                raise ValueError("a wait strategy gave no number")
         elif self.retry_delay == 0:
             return 0.0
         else:
@@ -188,7 +191,7 @@ def _action(name: str, value: Any) -> FailureAction:
 def _check_number(name: str, value: Any, *, whole: bool) -> None:
     kinds = int if whole else (int, float)
     good = isinstance(value, kinds) and not isinstance(value, bool)
-    if not good or value < 0 or not math.isfinite(value):
+    if not good or value < 0 or not (whole or is_finite(value)):
         raise PolicyError(
             f"{name} must be {'a whole number' if whole else 'a number'} from 0 up",
             where=declared_here(),
@@ -237,8 +240,17 @@ class FailureRouter:
     ) -> RecoveryDecision:
         """Decide.  Never raises: a custom handler or strategy that does leads to the fallback."""
         policy = self.resolve_policy(step_policy)
-        if isinstance(event.error, BudgetExceededError):
-            return RecoveryDecision(FailureAction.ABORT, event.error.message)
+        try:
+            return self._decide(event, policy, replan_count)
+        except Exception as error:  # noqa: BLE001 - an exception's own code may do anything
+            why = f"the failure could not be judged ({type(error).__name__})"
+            return RecoveryDecision(FailureAction.ABORT, why)
+
+    def _decide(
+        self, event: FailureEvent, policy: FailurePolicy, replan_count: int
+    ) -> RecoveryDecision:
+        if issubclass(type(event.error), BudgetExceededError):  # whatever it says that it is
+            return RecoveryDecision(FailureAction.ABORT, str(getattr(event.error, "message", "")))
         action = (
             policy.on_validation_fail
             if event.failure_type is FailureType.VALIDATION
@@ -268,10 +280,10 @@ class FailureRouter:
     def _retry(
         self, policy: FailurePolicy, event: FailureEvent, replan_count: int, why: str
     ) -> RecoveryDecision:
-        refusal = _not_retried(policy, event)
-        if refusal:
-            return self._fall_back(policy, event, replan_count, refusal)
         try:
+            refusal = _not_retried(policy, event)
+            if refusal:
+                return self._fall_back(policy, event, replan_count, refusal)
             state = _call_state(event)
             if policy.stop is not None and policy.stop(state):
                 return self._fall_back(policy, event, replan_count, "its stop strategy said so")
@@ -320,10 +332,11 @@ def _used_up(retries: int) -> str:
 def _not_retried(policy: FailurePolicy, event: FailureEvent) -> str:
     if event.attempt_number > policy.max_retries:
         return "its retry is used up" if policy.max_retries == 1 else _used_up(policy.max_retries)
-    if policy.give_up_on is not None and isinstance(event.error, policy.give_up_on):
-        return f"give_up_on names {type(event.error).__name__}"
-    if policy.retry_on is not None and not isinstance(event.error, policy.retry_on):
-        return f"retry_on does not name {type(event.error).__name__}"
+    kind = type(event.error)  # not what an instance says that it is
+    if policy.give_up_on is not None and issubclass(kind, policy.give_up_on):
+        return f"give_up_on names {sanitize_exception(event.error)[0]}"
+    if policy.retry_on is not None and not issubclass(kind, policy.retry_on):
+        return f"retry_on does not name {sanitize_exception(event.error)[0]}"
     return ""
 
 

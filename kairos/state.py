@@ -272,7 +272,7 @@ class ScopedStateProxy:
     step's own reads, and stored when the step commits.
     """
 
-    __slots__ = ("_commit", "_read_keys", "_visible", "_write_keys", "refusals", "writes")
+    __slots__ = ("_commit", "_read_keys", "_refusals", "_visible", "_write_keys", "_writes")
 
     def __init__(
         self,
@@ -280,6 +280,7 @@ class ScopedStateProxy:
         read_keys: Collection[str] | None,
         write_keys: Collection[str] | None,
         refusals: list[Refusal] | None = None,
+        writes: dict[str, bytes] | None = None,
         *,
         commit: Callable[[str, bytes], None] | None = None,
     ) -> None:
@@ -287,18 +288,28 @@ class ScopedStateProxy:
         self._read_keys = read_keys
         self._write_keys = write_keys
         self._commit = commit
-        self.writes: dict[str, bytes] = {}
-        self.refusals: list[Refusal] = [] if refusals is None else refusals
+        self._writes: dict[str, bytes] = {} if writes is None else writes
+        self._refusals: list[Refusal] = [] if refusals is None else refusals
+
+    @property
+    def writes(self) -> dict[str, bytes]:
+        """What was written, as JSON; a copy."""
+        return dict(self._writes)
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """What was asked for and not given; a copy."""
+        return list(self._refusals)
 
     def get(self, key: str, default: Any = _MISSING) -> Any:
         """Return a fresh copy of a value.
 
         Raises StateError for a key that may not be read, and for a missing one without a default.
         """
-        if self._read_keys is not None and key not in self._read_keys and key not in self.writes:
-            self.refusals.append(Refusal("read", key))
+        if self._read_keys is not None and key not in self._read_keys and key not in self._writes:
+            self._refusals.append(Refusal("read", _named(key)))
             raise unauthorized("read", key, self._read_keys)
-        raw = self.writes.get(key)
+        raw = self._writes.get(key)
         if raw is None:
             raw = self._visible.get(key)
         if raw is not None:
@@ -311,23 +322,23 @@ class ScopedStateProxy:
         """Write a key.  Raises StateError where that is not allowed, or the value is not JSON."""
         _check_key(key)
         if self._write_keys is not None and key not in self._write_keys:
-            self.refusals.append(Refusal("write", key))
+            self._refusals.append(Refusal("write", key))
             raise unauthorized("write", key, self._write_keys)
         raw = encode(value, key=key)
         if self._commit is not None:
             self._commit(key, raw)
-        self.writes[key] = raw
+        self._writes[key] = raw
 
     def has(self, key: str) -> bool:
         """Tell whether a key may be read and holds a value."""
-        if key in self.writes:
+        if key in self._writes:
             return True
         return (self._read_keys is None or key in self._read_keys) and key in self._visible
 
     @property
     def keys(self) -> list[str]:
         """The keys that may be read and hold a value."""
-        seen = dict.fromkeys((*self._visible, *self.writes))
+        seen = dict.fromkeys((*self._visible, *self._writes))
         return [key for key in seen if self.has(key)]
 
 
@@ -358,7 +369,7 @@ class Inputs(Mapping[str, Any]):
         raw = self._raw.get(key)
         if raw is None:
             if self._read_keys is not None and key not in self._read_keys:
-                self._refusals.append(Refusal("read", key))
+                self._refusals.append(Refusal("read", _named(key)))
                 raise unauthorized("read", key, self._read_keys)
             raise MissingKeyError(key, self._raw)
         value = parsed[key] = decode(raw)
@@ -421,6 +432,11 @@ def _copied(key: str, value: object) -> object:
             found=type(value).__name__,
             fix="store what it is made from, and make it again where it is needed",
         ) from None
+
+
+def _named(key: object) -> str:
+    """Return a key for the record, which holds names and nothing else."""
+    return key if type(key) is str else type(key).__name__
 
 
 def _check_key(key: object) -> None:

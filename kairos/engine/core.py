@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kairos.attempt import (
@@ -47,11 +48,11 @@ from kairos.events import (
 from kairos.exceptions import ExecutionError, StateError, StepTimeoutError
 from kairos.machine import Machine
 from kairos.security import redactor_with, sanitize_exception
-from kairos.state import StateStore, layered
+from kairos.state import StateStore, layered, unauthorized
 from kairos.workflow_result import WorkflowResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from kairos.plan import TaskGraph
 
@@ -102,7 +103,7 @@ class Engine:
         self.was_interrupted = False
         self._hurry = False  # mail is on its way that must be read before anything else starts
         self._deliver = deliver
-        self._inputs = inputs
+        self._inputs = MappingProxyType(inputs)  # every step reads from it, and none writes
         self._held = state.values
         self._needs = graph.outline
         known = options.recipes
@@ -238,7 +239,12 @@ class Engine:
             else 1
         )
         self._fans[step] = FanOut(
-            recipe, elements, work.inputs, work.visible, self._surroundings, limit
+            recipe,
+            elements,
+            MappingProxyType(work.inputs),  # shared by all its elements
+            MappingProxyType(work.visible),
+            self._surroundings,
+            limit,
         )
         self.record.write(FannedOut(recipe.name, len(elements), self.clock.time()))
 
@@ -316,6 +322,8 @@ class Engine:
             self.record.write(Spent(name, work.attempt, item, *outcome.spent, now))
         if self.ledger.tripped is not None and not self.machine.stopping:
             self._exhausted()  # before the step completes: it may be the last one
+        if outcome.failure is None and outcome.writes:
+            outcome.failure = _overreach(outcome.writes, work.recipe.write_keys)
         if outcome.failure is None and item is None:
             outcome.failure = self._store(name, outcome)
         if outcome.failure is not None:
@@ -330,7 +338,8 @@ class Engine:
     def _struck(self, outcome: Outcome) -> bool:
         """Tell whether Ctrl-C ended an action on the driving thread."""
         failure = outcome.failure
-        if failure is None or not isinstance(failure.exception, KeyboardInterrupt):
+        # by its type: an instance may say that it is anything
+        if failure is None or not issubclass(type(failure.exception), KeyboardInterrupt):
             return False
         here = self.crew.came_from_here(outcome.work)
         struck = here and (self.interrupted or not self.tells_interrupts)
@@ -494,6 +503,12 @@ class Engine:
         self.machine.spliced(graph, step)
         plan = {name: graph.outline[name] for name in names}
         self.record.write(PlanSpliced(graph.steps[step].name, plan, self.clock.time()))
+
+
+def _overreach(writes: Mapping[str, bytes], allowed: Collection[str]) -> Failure | None:
+    """Refuse what a step wrote by reaching around its view of the state."""
+    beyond = next((key for key in writes if key not in allowed), None)
+    return None if beyond is None else failure_of(unauthorized("write", beyond, allowed))
 
 
 def _timed_out(work: Work) -> StepTimeoutError:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["RunControl", "RunInterrupted", "drive"]
 
 
+LONGEST_WAIT = 1_000_000.0  # seconds: a queue cannot be told to wait for centuries
+
+
 class RunInterrupted(KeyboardInterrupt):
     """Ctrl-C ended a run.  `result` holds all that was done until then."""
 
@@ -136,9 +139,12 @@ def _loop(engine: Engine, mailbox: SimpleQueue[Mail], *, inline: bool) -> None:
             patience = engine.timers.patience()
             wait = engine.clock.span(patience, idle=engine.idle)
             try:
-                mail = (
-                    mailbox.get(timeout=wait) if wait is None or wait > 0 else mailbox.get_nowait()
-                )
+                if wait is None:
+                    mail = mailbox.get()
+                elif wait > 0:
+                    mail = mailbox.get(timeout=min(wait, LONGEST_WAIT))
+                else:
+                    mail = mailbox.get_nowait()
             except Empty:
                 pass
             else:
