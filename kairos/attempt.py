@@ -20,7 +20,7 @@ from pydantic_core import ValidationError as PydanticError
 
 from kairos.budget import Ledger, Spend
 from kairos.context import Fence, StepContext
-from kairos.contracts.contract import Contract, ContractBroken
+from kairos.contracts.contract import Contract, ContractBroken, compile_contract
 from kairos.contracts.encoding import decode, encode
 from kairos.contracts.field_errors import one_error, path_of
 from kairos.enums import FailureType
@@ -277,11 +277,11 @@ async def perform_async(work: Work) -> Outcome:
         context = work.context()
         if recipe.guarded and not _may_start(work, context):
             outcome = Outcome(work, skipped="when")
-        elif recipe.signature.typed:
-            args, kwargs = _arguments(work, context)
-            outcome = _finish(work, await recipe.action(*args, **kwargs))
         else:
-            outcome = _finish(work, await recipe.action(context))
+            args, kwargs = _arguments(work, context) if recipe.typed else ([context], {})
+            value = recipe.action(*args, **kwargs)
+            # not so where a decorator has awaited it already
+            outcome = _finish(work, await value if inspect.isawaitable(value) else value)
     except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome = Outcome(work, failure=failure_of(error))
     return _close(outcome, context, begun)
@@ -382,7 +382,7 @@ def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, A
         kwargs[signature.item] = _parsed("item", work.item, parameters.get(signature.item))
     if signature.context is not None:
         kwargs[signature.context] = context
-    return [kwargs.pop(name) for name in signature.positional if name in kwargs], kwargs
+    return signature.bind(kwargs) if signature.positional else ([], kwargs)
 
 
 def _parsed(name: str, raw: bytes, contract: Contract | None) -> Any:
@@ -504,14 +504,23 @@ class _Predicate:
                     where=defined_at(function) or step.place,
                     expected=", ".join(allowed) or "no key at all",
                 )
+        self._contracts = {
+            name: compile_contract(note, where=step.place, label=f"when= of step '{step.name}'")
+            for name, note in self._signature.annotations.items()
+        }
 
     def __call__(self, work: Work, context: StepContext) -> bool:
         if not self._signature.typed:
             return self._verdict(self._function(context))
-        values = {n: decode(work.inputs[n]) for n in self._signature.reads if n in work.inputs}
+        values = {
+            name: _parsed(name, work.inputs[name], self._contracts.get(name))
+            for name in self._signature.reads
+            if name in work.inputs
+        }
         if self._signature.context is not None:
             values[self._signature.context] = context
-        return self._verdict(self._function(**values))
+        args, kwargs = self._signature.bind(values)
+        return self._verdict(self._function(*args, **kwargs))
 
     @staticmethod
     def _verdict(value: Any) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,9 @@ from kairos.source import Place, defined_at
 __all__ = ["ABSENT", "Signature", "read_signature"]
 
 ABSENT: Any = inspect.Parameter.empty
+_CONTEXT_NOTE = re.compile(
+    r"(?:[\w.]*Optional\[)?(?:[\w.]+\.)?StepContext(?:\[.*\])?\]?(?:\s*\|\s*None)?"
+)
 _CO_VARARGS, _CO_VARKEYWORDS, _CO_COROUTINE = 0x04, 0x08, 0x80
 
 
@@ -31,7 +35,8 @@ class Signature:
 
     `reads` are the parameters that name steps or inputs, `required` those without a default;
     `context` and `item` are the names of the parameters that take these, `positional` those that
-    cannot be passed by name.  `returns` is ABSENT where nothing is annotated.
+    cannot be passed by name, each with its default or ABSENT.  `returns` is ABSENT where nothing
+    is annotated.
     """
 
     typed: bool = False
@@ -42,7 +47,17 @@ class Signature:
     returns: Any = ABSENT
     context: str | None = None
     item: str | None = None
-    positional: tuple[str, ...] = ()
+    positional: Mapping[str, Any] = field(default_factory=dict)
+
+    def bind(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Divide values by name into those passed by position and those passed by name."""
+        by_name, by_position = dict(values), []
+        for name, default in self.positional.items():
+            value = by_name.pop(name, default)
+            if value is ABSENT:
+                break  # the call itself says best what is missing
+            by_position.append(value)
+        return by_position, by_name
 
 
 _CONTEXT_STYLE = Signature()
@@ -87,9 +102,11 @@ def _context_style(action: types.FunctionType) -> Signature | None:
 def _is_context(note: object) -> bool:
     """Tell whether an annotation, resolved or still a string, means the step's context."""
     if isinstance(note, str):
-        name = note.partition("[")[0].strip()
-    else:
-        name = getattr(get_origin(note) or note, "__name__", "")
+        return _CONTEXT_NOTE.fullmatch(note.strip()) is not None
+    if get_origin(note) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(note) if kind is not type(None)]
+        return len(kinds) == 1 and _is_context(kinds[0])
+    name: str = getattr(get_origin(note) or note, "__name__", "")
     return name.rpartition(".")[2] == "StepContext"
 
 
@@ -126,7 +143,7 @@ def _typed(
 ) -> Signature:
     reads: list[str] = []
     required: set[str] = set()
-    positional: list[str] = []
+    positional: dict[str, Any] = {}
     context = item = None
     bound = _bound_keywords(action)
     for p in parameters:
@@ -140,7 +157,7 @@ def _typed(
                 fix="name what the step reads, or take a StepContext alone",
             )
         if p.kind is p.POSITIONAL_ONLY:
-            positional.append(p.name)
+            positional[p.name] = p.default
         if _is_context(hints.raw(p)) or (p.name == "ctx" and hints.raw(p) is p.empty):
             context = p.name
         elif p.name == "item":
@@ -159,36 +176,52 @@ def _typed(
         returns=resolved.get("return", ABSENT),
         context=context,
         item=item,
-        positional=tuple(positional),
+        positional=positional,
     )
 
 
 def _bound_keywords(action: Callable[..., Any]) -> set[str]:
-    bound: set[str] = set()
-    while isinstance(action, functools.partial):
-        bound.update(action.keywords)
-        action = action.func
-    return bound
+    partials = (each for each in _layers(action) if isinstance(each, functools.partial))
+    return {name for each in partials for name in each.keywords}
 
 
 def _called(action: Callable[..., Any]) -> str:
     return f"{getattr(action, '__name__', type(action).__name__)}()"
 
 
-def _unwrapped(action: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that carries the annotations: below partials and callable objects."""
-    while isinstance(action, functools.partial):
-        action = action.func
-    if not isinstance(action, (types.FunctionType, types.MethodType, types.BuiltinFunctionType)):
-        call = getattr(type(action), "__call__", None)  # noqa: B004 - the method, not the question
-        if not isinstance(action, type) and isinstance(call, types.FunctionType):
-            return call
-    found: Callable[..., Any] = inspect.unwrap(action)
-    return found
+def _layers(action: Any) -> Iterator[Callable[..., Any]]:
+    """Yield an action and what is called below it: through partials, decorators and objects."""
+    seen: set[int] = set()
+    while id(action) not in seen:
+        seen.add(id(action))
+        yield action
+        if isinstance(action, functools.partial):
+            action = action.func
+        elif hasattr(action, "__wrapped__"):
+            action = action.__wrapped__
+        elif isinstance(action, type):
+            if "__signature__" not in action.__dict__ and _is_function(action.__init__):
+                action = action.__init__
+        elif not isinstance(action, types.MethodType) and _is_function(type(action).__call__):
+            action = type(action).__call__
+
+
+def _is_function(thing: object) -> bool:
+    return isinstance(thing, types.FunctionType)
+
+
+def _innermost(action: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that carries the annotations."""
+    *_, last = _layers(action)
+    return last
 
 
 def _is_async(action: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(_unwrapped(action))
+    """Tell whether calling an action gives something to await.
+
+    A decorator may hide a coroutine function behind a plain one, or make one of a plain one.
+    """
+    return any(map(inspect.iscoroutinefunction, _layers(action)))
 
 
 class _Hints:
@@ -196,7 +229,7 @@ class _Hints:
 
     def __init__(self, action: Callable[..., Any], place: Place | None) -> None:
         self._action = action
-        self._function = _unwrapped(action)
+        self._function = _innermost(action)
         self._notes = getattr(self._function, "__annotations__", {})
         self.place = defined_at(self._function) or place
 
@@ -212,7 +245,7 @@ class _Hints:
         namespace: dict[str, Any] | None = None
         try:
             hints = get_type_hints(self._function, include_extras=True)
-        except (NameError, AttributeError, TypeError):
+        except Exception:  # noqa: BLE001 - an annotation is code: anything may happen
             namespace = {}
             for scope in _outer_locals():
                 namespace = {**scope, **namespace}
@@ -225,6 +258,8 @@ class _Hints:
                     where=self.place,
                     fix="import the name at run time, not only under TYPE_CHECKING",
                 ) from None
+        if isinstance(self._action, type):
+            hints.pop("return", None)  # that of its `__init__`
         if "return" in hints:
             hints["return"] = _without_skip(hints["return"])
         return {name: _plain_none(hint) for name, hint in hints.items()}

@@ -240,11 +240,11 @@ class Slotted:
 
 class Computed:
     def __init__(self, store: StateStore) -> None:
-        self.get = lambda: store
+        self._get: Callable[[], StateStore] = lambda: store
 
     @property
     def store(self) -> StateStore:
-        return self.get()
+        return self._get()
 
 
 @pytest.mark.parametrize(
