@@ -200,8 +200,9 @@ def _layers(action: Any) -> Iterator[Callable[..., Any]]:
         elif hasattr(action, "__wrapped__"):
             action = action.__wrapped__
         elif isinstance(action, type):
-            if "__signature__" not in action.__dict__ and _is_function(action.__init__):
-                action = action.__init__
+            made = inspect.getattr_static(action, "__init__")
+            if "__signature__" not in action.__dict__ and _is_function(made):
+                action = made
         elif not isinstance(action, types.MethodType) and _is_function(type(action).__call__):
             action = type(action).__call__
 
