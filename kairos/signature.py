@@ -198,7 +198,7 @@ def _layers(action: Any) -> Iterator[Callable[..., Any]]:
         if isinstance(action, functools.partial):
             action = action.func
         elif hasattr(action, "__wrapped__"):
-            action = action.__wrapped__
+            action = getattr(action, "__wrapped__")  # noqa: B009 - not every callable has it
         elif isinstance(action, type):
             made = inspect.getattr_static(action, "__init__")
             if "__signature__" not in action.__dict__ and _is_function(made):
