@@ -136,7 +136,7 @@ class Step:
         self.options: frozenset[str] = frozenset(options)
         self.config = _config(name, config, options, place)
         self.failure_policy = _policy(name, failure_policy, place)
-        self.validators = tuple(validators)
+        self.validators = _validators(name, validators, place)
         self.when = when
         if when is not None and not callable(when):
             raise ConfigError(f"when= of step '{name}' is not callable", where=place)
@@ -272,6 +272,17 @@ def _policy(name: str, policy: Any, place: Place | None) -> FailurePolicy | None
         where=place,
         found=type(policy).__name__,
     )
+
+
+def _validators(name: str, validators: Any, place: Place | None) -> tuple[Any, ...]:
+    if isinstance(validators, str) or not isinstance(validators, Iterable):
+        raise ConfigError(
+            f"validators of step '{name}' is not a list",
+            where=place,
+            expected="a list of objects with validate(data, schema)",
+            found=type(validators).__name__,
+        )
+    return tuple(validators)
 
 
 def _names(

@@ -18,6 +18,7 @@ from kairos.events import (
     FannedOut,
     ItemCompleted,
     PlanSpliced,
+    RunStarted,
     StepCompleted,
     StepFailed,
     StepSkipped,
@@ -43,14 +44,20 @@ class StepResults(Mapping[str, StepResult]):
 
     def __init__(self, names: Iterable[str], events: Iterable[Event], redactor: Redactor) -> None:
         grouped: dict[str, list[Any]] = {name: [] for name in names}
+        plan: dict[str, tuple[str, ...]] = {}
+        spliced = False
         for event in events:
-            if isinstance(event, PlanSpliced):
+            if isinstance(event, RunStarted):
+                plan = dict(event.plan)
+            elif isinstance(event, PlanSpliced):
+                spliced = True
+                plan.update(event.plan)
                 for name in event.plan:
                     grouped.setdefault(name, [])
             step = getattr(event, "step", None)
             if step in grouped:
                 grouped[step].append(event)
-        self._events = grouped
+        self._events = _sorted(grouped, plan) if spliced else grouped
         self._redactor = redactor
         self._built: dict[str, StepResult] = {}
 
@@ -68,6 +75,15 @@ class StepResults(Mapping[str, StepResult]):
 
     def __repr__(self) -> str:
         return f"StepResults({', '.join(self._events)})"
+
+
+def _sorted(
+    grouped: dict[str, list[Any]], plan: Mapping[str, tuple[str, ...]]
+) -> dict[str, list[Any]]:
+    """Put steps into topological order again, after some were replaced."""
+    from graphlib import TopologicalSorter  # noqa: PLC0415 - only a replan pays for it
+
+    return {name: grouped[name] for name in TopologicalSorter(plan).static_order()}
 
 
 class _StepFold:

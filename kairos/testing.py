@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
@@ -50,8 +51,8 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         """Move on, and wake the runs that wait for it."""
-        if seconds < 0:
-            raise ValueError("a clock does not go back")
+        if not 0 <= seconds < float("inf"):
+            raise ValueError("a clock does not go back, and moves on by a finite time")
         with self._lock:
             self._now += seconds
             wakers = list(self._wakers)
@@ -72,7 +73,7 @@ class ManualClock:
             self._wakers.append(wake)
 
         def unsubscribe() -> None:
-            with self._lock:
+            with self._lock, contextlib.suppress(ValueError):  # ended already
                 self._wakers.remove(wake)
 
         return unsubscribe

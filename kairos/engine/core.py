@@ -307,7 +307,9 @@ class Engine:
             self._replanned(mail)
         elif isinstance(mail, Cancel):
             self.cancel(mail.reason, now=mail.now)
-        elif not isinstance(mail, Wake):
+        elif isinstance(mail, Wake):
+            self.look_at_the_clock()  # before what came after: it may have come too late
+        else:
             self.record.tell(mail)  # a check of a contract: it changes nothing
 
     def absorb(self, outcome: Outcome, step: int) -> None:
