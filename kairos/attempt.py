@@ -299,7 +299,7 @@ def _take_along(outcome: Outcome, context: StepContext) -> None:
     if work.writes:
         outcome.writes = dict(work.writes)
     outcome.refusals = work.refusals
-    outcome.spent = context.spent
+    outcome.spent = getattr(context, "spent", None)
 
 
 def _timed(outcome: Outcome, begun: float) -> Outcome:
@@ -311,9 +311,10 @@ def failure_of(error: BaseException) -> Failure:
     """Put an exception into words that may be stored and shown.  Never raises."""
     try:
         return _failure(error)
-    except Exception:  # noqa: BLE001 - an exception's own code may do anything at all
+    except BaseException:  # noqa: BLE001 - an exception's own code may do anything at all
         name, message = sanitize_exception(error)
-        return Failure(FailureType.EXECUTION, error, name, message)
+        stand_in = ExecutionError(message)  # nobody else has to ask the other one what it is
+        return Failure(FailureType.EXECUTION, stand_in, name, message)
 
 
 def _failure(error: BaseException) -> Failure:

@@ -106,7 +106,7 @@ def sanitize_exception(exc: BaseException) -> tuple[str, str]:
     name = re.sub(r"[^A-Za-z0-9_.]", "", _own_name(type(exc)))[:_NAME_LIMIT]
     try:
         text = str.__str__(str(exc))
-    except Exception:  # noqa: BLE001 - a foreign __str__ may do anything
+    except BaseException:  # noqa: BLE001 - a foreign __str__ may do anything, even leave
         text = ""
     return name or "Exception", _clean_message(text)
 

@@ -64,6 +64,23 @@ class BadError(Exception):
         raise RuntimeError("no words")
 
 
+class LeavingError(Exception):
+    def __str__(self) -> str:
+        sys.exit("while it is told")
+
+
+class TwoFacedError(Exception):
+    @property
+    def __class__(self) -> Any:
+        sys.exit("while it is asked what it is")
+
+
+def strip(ctx: StepContext) -> int:
+    for name in StepContext.__slots__:
+        delattr(ctx, name)
+    return 1
+
+
 @pytest.mark.parametrize(
     "action",
     [
@@ -75,6 +92,9 @@ class BadError(Exception):
         raises(StopIteration()),
         raises(MemoryError()),
         raises(BadError()),
+        raises(LeavingError()),
+        raises(TwoFacedError()),
+        strip,
         raises(BaseExceptionGroup("g", [KeyboardInterrupt()])),
         recurse,
         lambda ctx: {1: 2},
