@@ -214,6 +214,7 @@ class Machine:
         for step, waiting in enumerate(self._waiting):
             if waiting == 0:
                 self._enqueue(step)
+        self.in_debt = self.in_debt or self._left == 0  # no steps: its end follows at once
 
     def _started(self, event: StepStarted) -> None:
         step = self._index[event.step]

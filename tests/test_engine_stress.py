@@ -738,3 +738,9 @@ def test_a_budget_of_centuries_is_a_budget() -> None:
         "w", [Step("only", lambda ctx: 1, parallel=True)], budget=Budget(seconds=1e12)
     )
     assert ended(workflow).output == 1
+
+
+def test_a_plan_without_steps_ends_at_once() -> None:
+    result = StepExecutor(StateStore()).run(TaskGraph("empty", []))
+    assert result.status.value == "complete"
+    assert [event.type for event in result.events] == ["run_started", "run_finished"]
