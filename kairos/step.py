@@ -53,6 +53,11 @@ class Skip:
 
     __slots__ = ()
 
+    def __new__(cls) -> Skip:
+        """Return SKIP: it is compared by identity, so there is no other."""
+        held: Skip | None = globals().get("SKIP")
+        return object.__new__(cls) if held is None else held
+
     def __bool__(self) -> Literal[False]:
         return False
 
@@ -218,6 +223,7 @@ def _bad_name(name: object, place: Place | None) -> ConfigError:
         else "an empty string"
         if not name
         else None,
+        fix="name it: Step('name', lambda ctx: ...)" if name == "<lambda>" else None,
     )
 
 
@@ -354,7 +360,16 @@ def _declare(function: Any, name: str | None, options: dict[str, Any]) -> Any:
     declared = Step(name or _own_name(function), function, **options)
     if function_place := defined_at(function):
         declared.place = function_place
-    setattr(function, _DECLARED, declared)
+    try:
+        setattr(function, _DECLARED, declared)
+    except (AttributeError, TypeError):  # a bound method, a built-in, an object with slots
+        raise ConfigError(
+            f"{_own_name(function)} cannot be marked as a step",
+            where=declared.place,
+            expected="a function",
+            found=type(function).__name__,
+            fix=f"write Step('{declared.name}', ...) in the workflow's list of steps",
+        ) from None
     return function
 
 
@@ -364,6 +379,14 @@ def as_step(given: Step | Callable[..., Any]) -> Step:
         return given
     declared = getattr(given, _DECLARED, None)
     if isinstance(declared, Step):
+        if declared.action is not given:  # functools.wraps copies the mark, a method inherits it
+            raise ConfigError(
+                f"step '{declared.name}' was declared of the function inside this one",
+                where=declared.place,
+                found=type(given).__name__,
+                fix=f"put @step above the other decorators; for a method write"
+                f" Step('{declared.name}', ...) of the bound one",
+            )
         return declared
     if not callable(given):
         raise ConfigError(

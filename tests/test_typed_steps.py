@@ -10,10 +10,13 @@ import pytest
 from pydantic import BaseModel, Field
 
 from kairos import (
+    SKIP,
     ConfigError,
+    Skip,
     StateError,
     Step,
     StepContext,
+    StepStatus,
     Workflow,
     step,
 )
@@ -194,3 +197,42 @@ def test_what_a_partial_has_settled_needs_no_contract() -> None:
         Step("second", functools.partial(ask, client=Client())),
     ]
     assert Workflow("w", steps).run({"topic": "x"}).output == {"first": "cx", "second": "cx"}
+
+
+def test_skip_is_the_only_one_of_its_kind() -> None:
+    assert Skip() is SKIP
+    assert run_one(lambda ctx: Skip()).step_results["only"].status is StepStatus.SKIPPED
+
+
+def test_a_decorator_above_step_is_not_passed_over_in_silence() -> None:
+    def noting(function: Any) -> Any:
+        @functools.wraps(function)
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return noted
+
+    class Holder:
+        @step
+        def method(self, x: int) -> int:
+            return x
+
+    @noting
+    @step
+    def inside(x: int) -> int:
+        return x
+
+    for each in (inside, Holder().method):
+        with pytest.raises(ConfigError, match="put @step above"):
+            Workflow("w", [each])
+
+
+@pytest.mark.parametrize("action", [[].copy, len, functools.partial(print).__call__])
+def test_what_cannot_carry_a_mark_is_refused_as_a_declaration(action: Any) -> None:
+    with pytest.raises(ConfigError, match="cannot be marked"):
+        step("named")(action)
+
+
+def test_a_lambda_is_asked_for_a_name() -> None:
+    with pytest.raises(ConfigError, match="name it: Step"):
+        Workflow("w", [lambda ctx: 1])
