@@ -18,7 +18,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from kairos.config import DEFAULT_CONFIG, OPTIONS, StepConfig
 from kairos.context import Fence, StepContext
@@ -53,9 +53,9 @@ class Skip:
 
     __slots__ = ()
 
-    def __new__(cls) -> Skip:
+    def __new__(cls) -> Self:
         """Return SKIP: it is compared by identity, so there is no other."""
-        held: Skip | None = globals().get("SKIP")
+        held: Self | None = globals().get("SKIP")
         return object.__new__(cls) if held is None else held
 
     def __bool__(self) -> Literal[False]:
