@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,14 @@ from kairos.engine.driver import RunInterrupted, drive
 from kairos.engine.hooks import ExecutorHooks, HookObserver
 from kairos.engine.options import RunOptions
 from kairos.exceptions import ConfigError
+from kairos.failure import FailureRouter
 from kairos.ports import Clock, Journal, Observer, SystemClock
 from kairos.source import declared_here
+from kairos.state import StateStore
 from kairos.workflow_result import WorkflowResult
 
 if TYPE_CHECKING:
-    from kairos.failure import FailureRouter
     from kairos.plan import TaskGraph
-    from kairos.state import StateStore
 
 __all__ = [
     "ExecutorHooks",
@@ -28,6 +28,7 @@ __all__ = [
     "StepExecutor",
     "WorkflowResult",
     "encoded_inputs",
+    "listed",
     "observers_of",
 ]
 
@@ -51,8 +52,9 @@ class StepExecutor:
         clock: Clock | None = None,
         journal: Journal | None = None,
     ) -> None:
+        _refuse_others(state, failure_router, max_concurrency)
         self._state = state
-        self._hooks = list(hooks or ())
+        self._hooks = listed(hooks)
         self._journal = journal
         self._options = RunOptions(
             local_backends(),
@@ -86,6 +88,40 @@ class StepExecutor:
             if isinstance(observer, HookObserver):
                 observer.complete(result)
         return result
+
+
+def _refuse_others(state: Any, router: Any, max_concurrency: Any) -> None:
+    """Refuse what an executor cannot be made with, before a run finds out."""
+    for name, value, kind in (
+        ("state", state, StateStore),
+        ("failure_router", router, FailureRouter | None),
+    ):
+        if not isinstance(value, kind):
+            raise ConfigError(
+                f"{name} is not what it takes",
+                where=declared_here(),
+                expected="a StateStore" if kind is StateStore else "a FailureRouter",
+                found=type(value).__name__,
+            )
+    if max_concurrency is not None and (type(max_concurrency) is not int or max_concurrency < 1):
+        raise ConfigError(
+            "max_concurrency is not what it takes",
+            where=declared_here(),
+            expected="a whole number from 1 up",
+            found=type(max_concurrency).__name__,
+        )
+
+
+def listed(hooks: Sequence[Any] | None) -> list[Any]:
+    """Return hooks as a list.  Raises ConfigError for one that stands alone."""
+    if hooks is not None and not isinstance(hooks, Iterable):
+        raise ConfigError(
+            "hooks are given as a list",
+            where=declared_here(),
+            found=type(hooks).__name__,
+            fix="write hooks=[...]",
+        )
+    return list(hooks or ())
 
 
 def observers_of(

@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 from kairos.contracts.encoding import decode, encode
 from kairos.exceptions import ConfigError, StateError, did_you_mean
 from kairos.security import redactor_with
+from kairos.source import declared_here
 
 __all__ = [
     "DEFAULT_MAX_TOTAL_SIZE",
@@ -73,6 +74,12 @@ class StateStore:
         for name, limit in (("max_value_size", max_value_size), ("max_total_size", max_total_size)):
             if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0:
                 raise ConfigError(f"{name} must be a number of bytes above 0")
+        if isinstance(sensitive_keys, str) or not isinstance(sensitive_keys, Iterable | None):
+            raise ConfigError(
+                "sensitive_keys is a list of patterns such as '*_token'",
+                where=declared_here(),
+                found=type(sensitive_keys).__name__,
+            )
         self._max_value_size = max_value_size
         self._max_total_size = max_total_size
         self._sensitive = tuple(sensitive_keys or ())

@@ -14,7 +14,7 @@ from kairos.engine.driver import RunControl, drive
 from kairos.engine.hooks import HookObserver
 from kairos.engine.options import Replanner, RunOptions
 from kairos.exceptions import ConfigError, ValidationError, did_you_mean
-from kairos.executor import ExecutorHooks, encoded_inputs, observers_of
+from kairos.executor import ExecutorHooks, encoded_inputs, listed, observers_of
 from kairos.failure import FailurePolicy, FailureRouter
 from kairos.plan import TaskGraph
 from kairos.ports import Clock, Observer, SystemClock
@@ -83,7 +83,9 @@ class Workflow:
             raise ConfigError("a workflow needs a name", where=place, found=_kind(name))
         if isinstance(steps, (str, bytes)) or not isinstance(steps, Iterable):
             raise ConfigError(
-                f"the steps of workflow '{name}' are no list", where=place, found=_kind(steps)
+                f"the steps of workflow '{name}' are no list",
+                where=place,
+                found=type(steps).__name__,
             )
         steps = list(steps)
         if not steps:
@@ -104,8 +106,10 @@ class Workflow:
         self._sensitive = _patterns(sensitive_keys, place)
         self._strict = strict
         self._clock = clock
+        if not isinstance(metadata, Mapping | None):
+            raise ConfigError("metadata is no dict", where=place, found=type(metadata).__name__)
         self.metadata: dict[str, Any] = dict(metadata or {})
-        self._hooks: list[ExecutorHooks | Observer] = list(hooks or ())
+        self._hooks: list[ExecutorHooks | Observer] = listed(hooks)
         self._graph = TaskGraph(name, steps, self.metadata)
         self._graph.check()
         observers_of(self._hooks, self._graph)
@@ -352,14 +356,17 @@ def _budget(budget: Budget | None, calls: int | None, place: Place | None) -> Bu
 
 
 def _patterns(patterns: Sequence[str] | None, place: Place | None) -> tuple[str, ...]:
-    given = () if patterns is None else patterns
-    if isinstance(given, str) or not all(isinstance(each, str) for each in given):
+    given: Any = () if patterns is None else patterns
+    is_list = isinstance(given, Iterable) and not isinstance(given, str)
+    given = tuple(given) if is_list else given
+    if not is_list or not all(isinstance(each, str) for each in given):
         raise ConfigError(
             "sensitive_keys is a list of patterns such as '*_token'",
             where=place,
-            found=type(given).__name__,
+            found=type(patterns).__name__,
         )
-    return tuple(given)
+    kept: tuple[str, ...] = given
+    return kept
 
 
 def _declared_inputs(
