@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from kairos.run import Run
 
 
-
 def test_the_busy_workflow_is_as_busy_as_the_tests_below_assume() -> None:
     result = busy().run(INPUTS)
     assert len(result.events) == HOW_BUSY
@@ -82,7 +81,11 @@ def test_a_run_that_is_cancelled_at_any_event_ends_in_good_order(number: int, no
 @pytest.mark.parametrize("number", range(0, HOW_BUSY, 3))
 async def test_a_task_that_is_cancelled_at_any_event_ends_in_good_order(number: int) -> None:
     recorder, tasks = Recorder(), list[asyncio.Task[Any]]()
-    workflow = busy(hooks=[At(number, lambda: tasks[0].cancel()), recorder])
+
+    def cancel() -> None:
+        tasks[0].cancel()
+
+    workflow = busy(hooks=[At(number, cancel), recorder])
     tasks.append(asyncio.create_task(workflow.run_async(INPUTS)))
     with pytest.raises(asyncio.CancelledError):
         await tasks[0]

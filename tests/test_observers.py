@@ -9,6 +9,7 @@ import pytest
 
 from busy import HOW_BUSY, INPUTS, At, assert_gone, busy, fail, kairos_threads, statuses
 from kairos import (
+    ExecutorHooks,
     FailureAction,
     FailurePolicy,
     FailureRouter,
@@ -123,3 +124,24 @@ def test_an_output_that_is_gathered_and_does_not_fit_fails_as_its_policy_says(
     assert not state.has("only")
     assert len(one(result).attempts) == 3
     assert recorder.events == result.events
+
+
+# -- the published hooks --------------------------------------------------------------------------
+
+CALLS = [name for name in vars(ExecutorHooks) if name.startswith("on_")]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_hook_that_fails_at_any_call_changes_nothing_but_the_warnings(call: str) -> None:
+    plain = busy().run(INPUTS)
+
+    def broken(*_: Any) -> None:
+        fail()
+
+    hooks = type("Broken", (ExecutorHooks,), {call: broken})()
+    recorder = Recorder()
+    result = busy(hooks=[hooks, recorder]).run(INPUTS)
+    assert statuses(result) == statuses(plain)
+    assert recorder.events == result.events
+    heard = [w for w in result.warnings if w.startswith("Broken")]
+    assert len(heard) == (0 if "validation" in call else 1)  # it has no contracts to check
