@@ -80,7 +80,7 @@ class HookObserver:
         self, hooks: ExecutorHooks, graph: TaskGraph, sensitive_keys: tuple[str, ...] = ()
     ) -> None:
         self._sensitive = sensitive_keys
-        self._hooks = hooks
+        self.hooks = hooks
         self._graph = graph
         self._kept: dict[str, list[Event]] = {}
         self.warnings: list[str] = []
@@ -88,7 +88,7 @@ class HookObserver:
     def observe(self, event: Event) -> None:
         """Call the hook that the event stands for."""
         if isinstance(event, RunStarted):
-            self._hooks.on_workflow_start(self._graph)
+            self.hooks.on_workflow_start(self._graph)
             return
         if isinstance(event, PlanSpliced):
             return
@@ -105,38 +105,38 @@ class HookObserver:
     def complete(self, result: WorkflowResult) -> None:
         """Tell that the run has ended."""
         try:
-            self._hooks.on_workflow_complete(result)
+            self.hooks.on_workflow_complete(result)
         except Exception as error:  # noqa: BLE001 - a hook is someone else's code
-            who = type(self._hooks).__name__
+            who = type(self.hooks).__name__
             result.warnings.append(f"{who}.on_workflow_complete failed: {type(error).__name__}")
 
     def _started(self, step: Step, event: StepStarted) -> None:
-        self._hooks.on_step_start(step, event.attempt)
+        self.hooks.on_step_start(step, event.attempt)
 
     def _completed(self, step: Step, event: StepCompleted) -> None:
         events = [*self._kept.pop(step.name, ()), event]
-        self._hooks.on_step_complete(
+        self.hooks.on_step_complete(
             step, StepResults([step.name], events, redactor_with(self._sensitive))[step.name]
         )
 
     def _failed(self, step: Step, event: AttemptFailed) -> None:
         kind = ValidationError if event.failure is FailureType.VALIDATION else ExecutionError
         error = kind(f"{event.error}: {event.message}", step_id=step.name)
-        self._hooks.on_step_fail(step, error, event.attempt)
+        self.hooks.on_step_fail(step, error, event.attempt)
         if event.action is FailureAction.RETRY:
-            self._hooks.on_step_retry(step, event.attempt + 1)
+            self.hooks.on_step_retry(step, event.attempt + 1)
 
     def _gave_up(self, step: Step, event: StepFailed) -> None:
         if step.name not in self._kept:  # it failed before any attempt could
-            self._hooks.on_step_fail(step, ExecutionError(event.message, step_id=step.name), 0)
+            self.hooks.on_step_fail(step, ExecutionError(event.message, step_id=step.name), 0)
         self._kept.pop(step.name, None)
 
     def _skipped(self, step: Step, event: StepSkipped) -> None:
         self._kept.pop(step.name, None)
-        self._hooks.on_step_skip(step, event.reason)
+        self.hooks.on_step_skip(step, event.reason)
 
     def _checking(self, step: Step, event: ValidationStarted) -> None:
-        self._hooks.on_validation_start(step, event.phase, event.attempt)
+        self.hooks.on_validation_start(step, event.phase, event.attempt)
 
     def _checked(self, step: Step, event: ValidationFinished) -> None:
         errors = [
@@ -144,9 +144,9 @@ class HookObserver:
         ]
         result = ValidationResult(not errors, errors)
         if errors:
-            self._hooks.on_validation_fail(step, event.phase, result, event.attempt)
+            self.hooks.on_validation_fail(step, event.phase, result, event.attempt)
         else:
-            self._hooks.on_validation_complete(step, event.phase, result)
+            self.hooks.on_validation_complete(step, event.phase, result)
 
 
 _CALLS: dict[type, Any] = {

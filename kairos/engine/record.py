@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from kairos.attempt import failure_of
+from kairos.engine.hooks import HookObserver
 from kairos.events import (
     Event,
     RunFinished,
@@ -170,4 +171,5 @@ class Record:
 
 def _complaint(observer: Any, at: str, error: Exception) -> str:
     name, message = sanitize_exception(error)
-    return f"{type(observer).__name__} failed at {at}: {name}: {message}"
+    who = type(observer.hooks if isinstance(observer, HookObserver) else observer).__name__
+    return f"{who} failed at {at}: {name}: {message}"
