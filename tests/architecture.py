@@ -49,7 +49,7 @@ FLOORS: dict[str, set[str]] = {
     "machine": {"commands", "judge", "machine"},
     "executor": {"engine"},
     "workflow": {"defaults", "executor", "run", "workflow"},
-    "top": {"cli", "testing"},
+    "top": {"__main__", "cli", "testing"},
 }
 
 # Beside the floors, each with its rooms: a wing imports words, contracts and its own rooms only.

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-_VERSION = (["version"], ["--version"], ["-V"])
+_VERSION = {
+    ("version",): f"kairos {__version__}",
+    ("--version",): f"kairos {__version__}",
+    ("-V",): f"kairos {__version__}",
+    ("version", "--json"): f'{{"version": "{__version__}"}}',
+}
 _EXTRA = frozenset({"click", "rich", "typer"})
 
 
@@ -25,8 +30,9 @@ def main() -> int:
 
     0: complete, 1: failed, 2: wrong usage, 130: interrupted.
     """
-    if sys.argv[1:] in _VERSION:
-        print(f"kairos {__version__}")
+    version = _VERSION.get(tuple(sys.argv[1:]))
+    if version is not None:
+        print(version)
         return 0
     try:
         from kairos.cli.commands import app  # noqa: PLC0415 - see above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -167,11 +168,11 @@ def _inspect(  # noqa: PLR0917 - typer calls it by name
 
 
 @app.command("version")
-def _version() -> None:
+def _version(as_json: _Json = False) -> None:
     """Print the version."""
     from kairos._version import __version__  # noqa: PLC0415 - as the others
 
-    print(f"kairos {__version__}")
+    print(f'{{"version": "{__version__}"}}' if as_json else f"kairos {__version__}")
 
 
 def _exit(work: Callable[[], int]) -> None:
@@ -181,7 +182,8 @@ def _exit(work: Callable[[], int]) -> None:
     try:
         code = work()
     except Stop as stop:
-        sys.stdout.flush()
+        with contextlib.suppress(OSError, AttributeError):  # full, or closed from the start
+            sys.stdout.flush()
         tell(clean(str(stop)))
         code = stop.code
     raise typer.Exit(code)

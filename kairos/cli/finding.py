@@ -51,13 +51,16 @@ def find(place: str, roots: Sequence[Path], *, ours: Collection[str] = ()) -> Fo
 def allowed_roots(workflows_dir: str | None) -> list[Path]:
     """Return the folders below which modules may be loaded.
 
-    Raises Stop when `workflows_dir` is none.
+    Raises Stop when `workflows_dir` is none, and when the current folder was removed.
     """
     if workflows_dir is not None and not Path(workflows_dir).is_dir():
         raise Stop(f"--workflows-dir is no folder: {clean(workflows_dir)}")
     more = os.environ.get(ENVIRONMENT, "").split(os.pathsep)
     given = [".", *([] if workflows_dir is None else [workflows_dir]), *filter(None, more)]
-    return list(dict.fromkeys(Path(each).resolve() for each in given))
+    try:
+        return list(dict.fromkeys(Path(each).resolve() for each in given))
+    except OSError:
+        raise Stop("the current folder is gone", fix="change to one that is there") from None
 
 
 # --- finding it, from the files alone

@@ -39,6 +39,8 @@ def inputs_from(text: str | None, file: str | None) -> dict[str, Any]:
 
 
 def _read(file: str, source: str) -> str:
+    if file == "-" and sys.stdin is None:
+        raise Stop("standard input is closed", fix="pipe the inputs in, or name a file")
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         return raw.decode("utf-8-sig")

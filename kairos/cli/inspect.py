@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from kairos.cli.lines import Marks, marks_for
 from kairos.cli.log_reading import LoggedAttempt, LoggedRun, LoggedStep, find_log, read_log
-from kairos.cli.output import Stop, as_json, clean, count, say, span, stdout_kept, wants_color
+from kairos.cli.output import Stop, as_json, clean, count, give, span, stdout_kept, wants_color
 from kairos.exceptions import did_you_mean
 from kairos.logs.sinks import printable
 
@@ -69,16 +69,16 @@ def _show_log(path: Path, options: InspectOptions) -> None:
     run = runs[-1]
     steps = _wanted(run, options)
     if options.as_json:
-        say(sys.stdout, as_json(_document(run, steps, path, broken), sys.stdout))
+        give(sys.stdout, as_json(_document(run, steps, path, broken), sys.stdout))
         return
     show = _Show(sys.stdout, no_color=options.no_color)
     for line in show.head(run, path, len(runs)):
-        say(sys.stdout, line)
+        give(sys.stdout, line)
     for line in _body(run, steps, options, show):
-        say(sys.stdout, line)
+        give(sys.stdout, line)
     if broken:
         note = f"{count(broken, 'line')} could not be read and {'is' if broken == 1 else 'are'}"
-        say(sys.stdout, show.painted(f"{show.marks.note} {note} left out", "33"))
+        give(sys.stdout, show.painted(f"{show.marks.note} {note} left out", "33"))
 
 
 def _wanted(run: LoggedRun, options: InspectOptions) -> list[LoggedStep]:
@@ -227,12 +227,12 @@ def _show_workflow(options: InspectOptions) -> None:
                 fix=did_you_mean(options.step, graph.index),
             )
         if options.as_json:
-            say(stdout, as_json(plan_document(workflow, options.step), stdout))
+            give(stdout, as_json(plan_document(workflow, options.step), stdout))
         elif options.mermaid:
-            say(stdout, clean(graph.to_mermaid()))
+            give(stdout, clean(graph.to_mermaid()))
         elif options.step is not None:
             for line in step_lines(graph.get_step(options.step), graph):
-                say(stdout, printable(line))
+                give(stdout, printable(line))
         else:
             for line in plan_lines(workflow):
-                say(stdout, printable(line))
+                give(stdout, printable(line))

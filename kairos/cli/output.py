@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from kairos.exceptions import KairosError
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Relay",
     "Stop",
+    "Undelivered",
     "as_json",
     "clean",
     "count",
+    "give",
     "say",
     "span",
     "stdout_kept",
@@ -41,6 +44,12 @@ class Stop(KairosError):  # noqa: N818 - it is how a command ends early
     def __str__(self) -> str:
         """Render as every error is, with what lies in other lines indented below."""
         return f"kairos: {super().__str__()}"
+
+
+class Undelivered(Stop):
+    """The work is done, and what came of it cannot be written."""
+
+    code = 1
 
 
 class Relay:
@@ -74,8 +83,11 @@ def stdout_kept() -> Iterator[tuple[TextIO, Relay]]:
     writes to the descriptor.
     """
     result, errors = sys.stdout, sys.stderr
-    relay = Relay(errors)
-    with _descriptor_kept(result) as kept:
+    with contextlib.ExitStack() as held:
+        # a stream that was closed before the program began is None, and steps print all the same
+        nowhere = held.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        relay = Relay(errors or nowhere)
+        kept = held.enter_context(_descriptor_kept(result))
         sys.stdout = sys.stderr = relay
         try:
             yield kept, relay
@@ -103,16 +115,33 @@ def _descriptor_kept(result: TextIO) -> Iterator[TextIO]:
         os.close(kept)
 
 
-def say(stream: TextIO, text: str) -> None:
-    """Write a line; what the stream cannot encode becomes an escape, a closed pipe is let be."""
+def say(stream: TextIO | None, text: str) -> OSError | None:
+    """Write a line, and return what kept it from being written.
+
+    What the stream cannot encode becomes an escape.  A stream that was closed before the program
+    began is None, and takes nothing.
+    """
+    if stream is None:
+        return None
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    with contextlib.suppress(BrokenPipeError):
+    try:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
-        return
-    # The reader has gone (`| head`); without this the interpreter complains at its end.
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        # The reader has gone (`| head`), or the disk is full; without this the interpreter
+        # complains at its end about what is still to be written.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
+
+
+def give(stream: TextIO | None, text: str) -> None:
+    """Write what was asked for.  Raises Undelivered where it cannot be; a reader may have gone."""
+    error = say(stream, text)
+    if error is not None and not isinstance(error, BrokenPipeError):
+        why = error.strerror or type(error).__name__
+        raise Undelivered(f"the result cannot be written: {why}")
 
 
 def tell(text: str) -> None:
@@ -139,9 +168,9 @@ def _escaped(line: str) -> str:
     return "".join(c if printable(c) == c else json.dumps(c)[1:-1] for c in line)
 
 
-def wants_color(stream: TextIO, *, no_color: bool) -> bool:
+def wants_color(stream: TextIO | None, *, no_color: bool) -> bool:
     """Tell whether to colour what is written to a stream."""
-    if no_color or os.environ.get("NO_COLOR"):
+    if stream is None or no_color or os.environ.get("NO_COLOR"):
         return False
     forced = os.environ.get("FORCE_COLOR")
     if forced is not None:

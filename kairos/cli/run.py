@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from kairos.cli.given import inputs_from
 from kairos.cli.lines import Lines, closing, marks_for, unfinished
 from kairos.cli.loading import load
-from kairos.cli.output import Stop, as_json, clean, say, stdout_kept, wants_color
+from kairos.cli.output import Stop, as_json, clean, give, say, stdout_kept, wants_color
 from kairos.engine.driver import RunInterrupted
 from kairos.enums import LogVerbosity, WorkflowStatus
 from kairos.exceptions import KairosError
@@ -66,11 +66,11 @@ def run(options: RunOptions) -> int:
         if options.log_format != "jsonl":
             _close(shown.progress, result, options, log)
         if options.as_json:
-            say(stdout, as_json(result.to_dict(), stdout))
+            give(stdout, as_json(result.to_dict(), stdout))
         elif result.status is WorkflowStatus.COMPLETE and result.output is not None:
             output = result.output
             text = clean(output) if isinstance(output, str) else _shown(output, stdout)
-            say(stdout, text)
+            give(stdout, text)
     return code
 
 

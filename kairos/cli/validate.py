@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.cli.loading import Unloadable, load
-from kairos.cli.output import Stop, as_json, say, stdout_kept, wants_color
+from kairos.cli.output import Stop, as_json, give, stdout_kept, wants_color
 from kairos.enums import Severity
 from kairos.exceptions import KairosError
 from kairos.logs.sinks import printable
@@ -54,10 +54,10 @@ def validate(options: ValidateOptions) -> int:
         failing = [Severity.ERROR, *([Severity.WARNING] if options.strict else [])]
         bad = any(finding.severity in failing for each in checked for finding in each.findings)
         if options.as_json:
-            say(stdout, as_json(_document(checked, ok=not bad), stdout))
+            give(stdout, as_json(_document(checked, ok=not bad), stdout))
         else:
             color = wants_color(sys.__stdout__ or stdout, no_color=options.no_color)
-            say(stdout, "\n\n".join(_text(each, len(checked), color=color) for each in checked))
+            give(stdout, "\n\n".join(_text(each, len(checked), color=color) for each in checked))
     return int(bad)
 
 
