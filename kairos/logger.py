@@ -178,7 +178,7 @@ class RunLogger:
             for sink in self._sinks:
                 try:
                     getattr(sink, what)(*event)
-                except Exception as error:  # noqa: BLE001 - nobody else's code may stop a run
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - nobody else's code may stop a run
                     troubles.note(type(sink).__name__, what, error, key=id(sink))
 
 
@@ -265,7 +265,7 @@ class _Troubles:
         self._first: dict[object, str] = {}
         self._count: dict[object, int] = {}
 
-    def note(self, who: str, what: str, error: Exception, *, key: object = None) -> None:
+    def note(self, who: str, what: str, error: BaseException, *, key: object = None) -> None:
         key = who if key is None else key
         self._count[key] = self._count.get(key, 0) + 1
         if self._count[key] > 1:
@@ -280,7 +280,7 @@ class _Troubles:
             for key, line in list(self._first.items())
         ]
 
-    def _said(self, error: Exception) -> str:
+    def _said(self, error: BaseException) -> str:
         try:
             kind, message = sanitize_exception(error)
             said = f"{kind}: {message}" if message else kind

@@ -11,6 +11,7 @@ from kairos import (
     Step,
     StepContext,
     Workflow,
+    WorkflowResult,
     WorkflowStatus,
 )
 from kairos.events import (
@@ -18,6 +19,7 @@ from kairos.events import (
     ValidationFinished,
     ValidationStarted,
 )
+from kairos.logger import CallbackSink, RunLogger
 from kairos.testing import Recorder
 
 
@@ -111,3 +113,27 @@ def test_checks_are_told_to_observers_and_not_journalled() -> None:
     assert [e.phase for e in recorder.of(ValidationStarted)] == ["output"]
     assert [e.faults for e in recorder.of(ValidationFinished)] == [()]
     assert not any(isinstance(e, (ValidationStarted, ValidationFinished)) for e in result.events)
+
+
+def test_a_hook_or_a_sink_that_would_leave_the_program_stops_nothing() -> None:
+    def leave(event: object = None) -> None:
+        raise SystemExit(3)
+
+    class Leaving(ExecutorHooks):
+        def on_step_start(self, step: Step, attempt: int) -> None:
+            leave()
+
+        def on_workflow_complete(self, result: WorkflowResult) -> None:
+            leave()
+
+    result = Workflow(
+        "w",
+        [Step("a", lambda ctx: 1), Step("b", lambda ctx: 2, depends_on=["a"])],
+        hooks=[Leaving(), RunLogger([CallbackSink(leave)])],
+    ).run()
+    assert (result.status, result.output) == (WorkflowStatus.COMPLETE, 2)
+    assert [each.partition(" failed")[0] for each in result.warnings] == [
+        "Leaving",
+        "CallbackSink",
+        "Leaving.on_workflow_complete",
+    ]

@@ -106,7 +106,7 @@ class HookObserver:
         """Tell that the run has ended."""
         try:
             self.hooks.on_workflow_complete(result)
-        except Exception as error:  # noqa: BLE001 - a hook is someone else's code
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a hook is someone else's code
             who = type(self.hooks).__name__
             result.warnings.append(f"{who}.on_workflow_complete failed: {type(error).__name__}")
 

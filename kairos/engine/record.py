@@ -73,7 +73,7 @@ class Record:
                 child = for_run(run_id, self._options.sensitive_keys)
                 _ = child.observe
                 bound = child
-            except Exception as error:  # noqa: BLE001 - an observer is someone else's code
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer is someone else's code
                 self._early.append(_complaint(observer, "for_run", error))
         return bound
 
@@ -109,7 +109,7 @@ class Record:
             for number, observe in enumerate(self._observe):
                 try:
                     observe(each)
-                except Exception as error:  # noqa: BLE001 - an observer is someone else's code
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer is someone else's code
                     if number not in self._mute:
                         self._mute.add(number)
                         said = _complaint(self._observers[number], each.type, error)
@@ -169,7 +169,7 @@ class Record:
         return StepCompleted(name, self._machine.attempts(step), output, writes, now, ms)
 
 
-def _complaint(observer: Any, at: str, error: Exception) -> str:
+def _complaint(observer: Any, at: str, error: BaseException) -> str:
     name, message = sanitize_exception(error)
     who = type(observer.hooks if isinstance(observer, HookObserver) else observer).__name__
     return f"{who} failed at {at}: {name}: {message}"
