@@ -166,5 +166,6 @@ def encoded_inputs(inputs: Mapping[str, Any] | None) -> dict[str, bytes]:
                 expected="a string that is not empty",
                 found=type(name).__name__ if not isinstance(name, str) else "an empty string",
             )
+        encode(name, key="the name of an input")  # a lone surrogate is in no log and no journal
         encoded[name] = encode(list(value) if isinstance(value, range) else value, key=name)
     return encoded

@@ -43,8 +43,11 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
     return adapter
 
 
-def read_record(kind: type[T], data: Any) -> T:
-    """Build a record from plain data; extra keys are ignored, bad data is a ConfigError."""
+def read_record(kind: type[T], data: Any, name: str = "") -> T:
+    """Build a record from plain data; extra keys are ignored, bad data is a ConfigError.
+
+    `name` is what it is called there, where that is not the name of `kind`.
+    """
     from pydantic import ValidationError  # noqa: PLC0415 - as above
 
     try:
@@ -55,7 +58,7 @@ def read_record(kind: type[T], data: Any) -> T:
         told = "; ".join(
             f"{'.'.join(map(str, f['loc'])) or '<root>'}: {f['msg']}" for f in faults[:5]
         )
-        raise ConfigError(f"this is no {kind.__name__}: {told}") from None
+        raise ConfigError(f"this is no {name or kind.__name__}: {told}") from None
 
 
 def write_record(record: Any) -> dict[str, Any]:

@@ -180,7 +180,7 @@ class WorkflowResult:
 
         Raises ConfigError for anything else.
         """
-        record = read_record(_Record, data)
+        record = read_record(_Record, data, cls.__name__)
         return cls(
             record.status,
             record.step_results,

@@ -100,6 +100,11 @@ def test_inputs_that_are_no_names_and_values_are_refused(inputs: Any) -> None:
         Workflow("w", [Step("only", lambda ctx: 1)]).run(inputs)
 
 
+def test_an_input_whose_name_cannot_be_written_is_refused() -> None:
+    with pytest.raises(StateError, match="lone surrogate"):
+        Workflow("w", ONE).run({"a\ud800": 1})
+
+
 def test_an_input_that_is_no_json_is_refused_by_name() -> None:
     with pytest.raises(StateError, match="when"):
         Workflow("w", [Step("only", lambda ctx: 1)]).run({"when": object()})

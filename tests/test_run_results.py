@@ -46,7 +46,7 @@ def test_a_result_goes_to_a_dict_and_back() -> None:
     data = result.to_dict()
     again = WorkflowResult.from_dict({**data, "extra": 1})
     assert again.to_dict() == data
-    with pytest.raises(ConfigError, match="status"):
+    with pytest.raises(ConfigError, match="no WorkflowResult: status"):
         WorkflowResult.from_dict({**data, "status": "sideways"})
 
 
