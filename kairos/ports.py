@@ -93,6 +93,10 @@ class Loop(Protocol):
         """Start a coroutine; what is returned cancels it, from any thread."""
         ...
 
+    def doubt(self) -> None:
+        """Take note that a coroutine did not come back in time: it may have blocked the loop."""
+        ...
+
     def stop(self) -> None:
         """Cancel what is left, and let the loop go."""
         ...

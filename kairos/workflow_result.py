@@ -111,7 +111,9 @@ class WorkflowResult:
             at(started.at),
             calls,
             warnings=warnings,
-            error=error or finished.reason or None,
+            error=error or finished.reason or None
+            if finished.status is not WorkflowStatus.COMPLETE
+            else None,
             run_id=started.run_id,
         )
         result._final_state = None

@@ -97,8 +97,7 @@ def consistent(result: WorkflowResult) -> None:
     assert {each.status for each in result.step_results.values()} <= final
     failed = any(each.status == "failed_final" for each in result.step_results.values())
     assert (result.status == "failed") is failed
-    if result.status == "partial":
-        assert result.error
+    assert (result.error is None) is (result.status == "complete")
     for name, each in result.step_results.items():
         if each.status == "completed":
             assert result.reveal(name) == each.output

@@ -78,10 +78,23 @@ def test_the_warnings_of_an_observer_are_the_runs() -> None:
     assert result.warnings == ["the disk is full"]
 
 
-def test_an_observer_that_leaves_the_program_leaves_no_thread() -> None:
+def test_an_observer_that_leaves_the_program_stops_no_run() -> None:
+    result = busy(hooks=[At(9, lambda: sys.exit(3))]).run(INPUTS)
+    assert statuses(result) == statuses(busy().run(INPUTS))
+    assert "SystemExit" in result.warnings[-1]
+
+
+class Beyond(BaseException):
+    """Something that nobody is meant to catch."""
+
+
+def test_what_nobody_may_catch_goes_its_way_and_leaves_no_thread() -> None:
+    def go() -> None:
+        raise Beyond
+
     before = kairos_threads()
-    with pytest.raises(SystemExit):
-        busy(hooks=[At(9, lambda: sys.exit(3))]).run(INPUTS)
+    with pytest.raises(Beyond):
+        busy(hooks=[At(9, go)]).run(INPUTS)
     assert_gone(before)
 
 

@@ -319,3 +319,72 @@ def test_a_run_that_is_cancelled_before_it_begins_starts_nothing() -> None:
     assert result.status == "partial"
     assert not [e for e in result.events if isinstance(e, StepStarted)]
     assert one(result).reason == "never mind"
+
+
+# -- event loops ----------------------------------------------------------------------------------
+
+
+async def quick(ctx: StepContext) -> str:
+    await asyncio.sleep(0)
+    return "done"
+
+
+@pytest.mark.parametrize("foreach", [None, "xs"])
+def test_an_async_step_that_blocks_its_loop_holds_up_no_other(
+    clock: ManualClock, release: threading.Event, foreach: str | None
+) -> None:
+    async def blocks(ctx: StepContext) -> str:
+        if ctx.attempt == 1:
+            clock.advance(6)
+            release.wait(60)  # what no async action should do
+        return "second"
+
+    policy = FailurePolicy(max_retries=1)
+    steps = [
+        Step("blocks", blocks, timeout=5, failure_policy=policy, foreach=foreach),
+        Step("after", quick, depends_on=["blocks"]),
+    ]
+    result = ended(Workflow("w", steps, clock=clock), {"xs": [1]})
+    assert result.output == "done"
+    assert result.step_results["blocks"].output == (["second"] if foreach else "second")
+
+
+def test_an_action_that_stops_the_loop_stops_nobody_else() -> None:
+    async def stops(ctx: StepContext) -> str:
+        asyncio.get_running_loop().stop()
+        return "stopped"
+
+    steps = [Step("stops", stops), Step("after", quick, depends_on=["stops"])]
+    result = ended(Workflow("w", steps))
+    assert result.step_results["stops"].output == "stopped"
+    assert result.output == "done"
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_an_action_that_cancels_itself_has_failed(parallel: bool) -> None:
+    async def cancels(ctx: StepContext) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    step = Step("only", cancels, parallel=parallel, foreach="xs", failure_policy=NO_RETRY)
+    result = ended(Workflow("w", [step]), {"xs": [1, 2]})
+    assert one(result).attempts[0].error_type == "CancelledError"
+
+
+def test_a_cancellation_that_comes_too_late_for_everything_is_no_error() -> None:
+    running = threading.Event()
+
+    def finishes(ctx: StepContext) -> str:
+        running.set()
+        while not ctx.cancelled:
+            threading.Event().wait(0.001)
+        return "finished all the same"
+
+    run = Workflow("w", [Step("only", finishes)]).start()
+    assert running.wait(20)
+    run.cancel()
+    result = run.result(20)
+    assert (result.status, result.output) == ("complete", "finished all the same")
+    assert result.error is None

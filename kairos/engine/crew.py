@@ -52,6 +52,7 @@ class Crew:
         self.acting = False  # an action runs on the driving thread right now
         self.in_flight = 0  # works and pulling workers that have not come back
         self.pressed = False  # a step waits for room
+        self.doubt: Callable[[], None] = _nothing  # tells the loop that it may be blocked
         self._backends = backends
         self._clock = clock
         self._timers = timers
@@ -132,6 +133,8 @@ class Crew:
         work.fence.give_up()
         if work.recipe.stuck_when_given_up:
             self._threads.replace_one()
+        elif work.recipe.on_loop:
+            self.doubt()
         return True
 
     def tell_to_stop(self) -> None:
@@ -231,6 +234,10 @@ class Crew:
 
 def _canceller(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> Callable[[], Any]:
     return lambda: loop.call_soon_threadsafe(task.cancel)
+
+
+def _nothing() -> None:
+    """Tell nobody: the loop is the driver's own, and if it were blocked so would the driver be."""
 
 
 def _hand_over(fence: Fence, cancel: Callable[[], Any]) -> None:

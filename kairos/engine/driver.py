@@ -112,6 +112,7 @@ def drive(
     deliver = mailbox.put
     loop = options.backends.loop()
     engine = Engine(graph, state, inputs, options, deliver=deliver, spawn=loop.spawn)
+    engine.crew.doubt = loop.doubt
     if control is not None:
         control.attach(engine, deliver)
     unsubscribe = engine.clock.subscribe(lambda: deliver(Wake()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from kairos.engine.options import Replanned, Replanner
@@ -42,9 +43,16 @@ def ask(
 ) -> None:
     """Ask (on a worker's thread: a replanner may take its time) and deliver the answer."""
     try:
-        deliver(Replanned(step, list(replanner(request)), None))
+        deliver(Replanned(step, _listed(replanner(request)), None))
     except BaseException as error:  # noqa: BLE001 - a replanner may do anything at all
         deliver(Replanned(step, None, error))
+
+
+def _listed(answer: Any) -> list[Any]:
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise ExecutionError("a replanner is a plain function, not an async one")
+    return list(answer)
 
 
 def verified(
