@@ -293,7 +293,8 @@ class Workflow:
                         fix=did_you_mean(name, self._input_names),
                     )
         for name, required in self._graph.expected_inputs.items():
-            if required and name not in inputs:
+            # a foreach without its list is no wrong call but a failed step, as published
+            if required and name not in inputs and self._is_a_parameter(name):
                 raise ConfigError(
                     f"workflow '{self._name}' needs an input '{name}'",
                     where=self.place,
@@ -301,6 +302,9 @@ class Workflow:
                     fix=_renamed(name, inputs) or f"pass it: run({{'{name}': ...}})",
                 )
         return inputs
+
+    def _is_a_parameter(self, name: str) -> bool:
+        return any(name in step.signature.required for step in self._graph.steps)
 
     def __repr__(self) -> str:
         return f"Workflow({self._name!r}, {len(self._graph.steps)} steps)"

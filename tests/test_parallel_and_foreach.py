@@ -236,3 +236,9 @@ def test_a_steps_turn_comes_while_a_foreach_has_all_the_workers() -> None:
     ]
     workflow = Workflow("w", steps, max_concurrency=2)
     assert workflow.run({"xs": list(range(400))}).status == "complete"
+
+
+def test_a_foreach_without_its_list_is_a_failed_step() -> None:
+    result = run_one(lambda ctx: ctx.item, foreach="rows")
+    assert one(result).status is StepStatus.FAILED_FINAL
+    assert "nothing is stored there" in str(result.error)
