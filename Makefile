@@ -1,4 +1,4 @@
-# One command each: make demo, test, lint, bench, wheel, clean.
+# One command each: make demo, test, lint, bench, fuzz, wheel, clean.
 # Another interpreter or another place:  make test PYTHON=python3.13 VENV=/tmp/kairos-venv
 
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := test
-.PHONY: demo test lint bench wheel clean
+.PHONY: demo test lint bench fuzz wheel clean
 
 # uv installs in a sixth of the time; where it cannot be had, pip does the same work.
 define install
@@ -34,6 +34,11 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/run.py
+
+# The proof of contracts against brute force: minutes, where the tests take a small sample.
+fuzz: $(VENV)/.installed-dev
+	@$(BIN)/python tests/fuzz_contracts.py 100000
+	@$(BIN)/python tests/fuzz_contracts.py 100000 --recursive
 
 # By way of the source distribution: a build in place would pack what an older one left in build/.
 wheel: $(VENV)/.installed-dev

@@ -122,11 +122,20 @@ class Contract:
             ) from None
         return made
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a value is kept as it is, extra keys and all, and not written anew."""
+        return self._keeps
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """What the adapter was configured with, under the names that pydantic_core has for it."""
+        return self._config or _core_config(getattr(self.adapter, "_config", None))
+
     @cached_property
     def _hard(self) -> Hardened:
-        adapter = self.adapter
-        config = self._config or _core_config(getattr(adapter, "_config", None))
-        return Hardened(dict(adapter.core_schema), config=config, json_value=json_value)
+        schema = dict(self.adapter.core_schema)
+        return Hardened(schema, config=self.settings, json_value=json_value)
 
     @cached_property
     def _closed(self) -> Hardened | None:

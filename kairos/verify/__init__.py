@@ -1,12 +1,13 @@
 """What can be said against a plan without running a step of it.
 
 `verify_plan` puts a plan through every pass of `PASSES` and returns what they find; `render` puts
-findings into text.  docs/findings.md has a section for each code.
+findings into text.  `compare` proves that one contract is inside another, or shows a value that is
+not.  docs/findings.md has a section for each code.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kairos.enums import Severity
 from kairos.verify.actions import ACTION_PASSES
@@ -20,19 +21,46 @@ if TYPE_CHECKING:
 
     from kairos.failure import FailurePolicy
     from kairos.plan import TaskGraph
+    from kairos.verify.proof.faults import Fault
+    from kairos.verify.proof.limits import Budget
+    from kairos.verify.proof.verdict import Verdict, compare, compare_contracts
 
 __all__ = [
     "CODES",
     "PASSES",
+    "Budget",
+    "Fault",
     "Finding",
     "Scene",
+    "Verdict",
+    "compare",
+    "compare_contracts",
     "finding_of",
     "findings_of",
     "render",
     "verify_plan",
 ]
 
+# the proof loads pydantic, which a plan without contracts does not need
+_PROOF = {
+    "Budget": "limits",
+    "Fault": "faults",
+    "Verdict": "verdict",
+    "compare": "verdict",
+    "compare_contracts": "verdict",
+}
+
 PASSES: tuple[Callable[[Scene], Iterable[Finding]], ...] = (*ACTION_PASSES, *FLOW_PASSES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PROOF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - only the proof's names come this way
+
+    found = getattr(import_module(f"kairos.verify.proof.{_PROOF[name]}"), name)
+    globals()[name] = found
+    return found
 
 
 def verify_plan(

@@ -1,0 +1,129 @@
+"""Models, dataclasses and typed dicts as JSON Schema objects, field by field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kairos.contracts.mending import Node
+
+__all__ = ["Walk", "fields_of", "object_of"]
+
+
+class Walk(Protocol):
+    """The walk over a whole contract, which fields are a part of."""
+
+    side: str
+
+    def part(self, node: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what one core schema says."""
+        ...
+
+
+def fields_of(node: Node) -> list[tuple[str, Node]]:
+    """Return the fields of a core schema by name."""
+    fields = node["fields"]
+    return list(fields.items()) if isinstance(fields, dict) else [(f["name"], f) for f in fields]
+
+
+def object_of(
+    walk: Walk, fields: Iterable[tuple[str, Node]], node: Node, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the object that these fields make, on the side of the walk."""
+    total = bool(node.get("total", True))
+    extra = node.get("extra_behavior") or config.get("extra_fields_behavior") or "ignore"
+    if walk.side == "emits":
+        found = _written(walk, fields, config, total=total)
+        for one in node.get("computed_fields", ()):
+            # nothing holds what it computes to its type
+            found["properties"][one.get("alias", one["property_name"])] = {}
+        is_open = extra == "allow"
+    else:
+        found = _read(walk, fields, config, total=total)
+        is_open = extra != "forbid"
+    rest: Any = is_open
+    if extra == "allow" and "extras_schema" in node:
+        rest = walk.part(node["extras_schema"], config)
+    if rest is not True:
+        found["additionalProperties"] = rest
+    return found
+
+
+def _is_needed(field: Node, *, total: bool) -> bool:
+    if field["type"] == "typed-dict-field":
+        return bool(field.get("required", total))
+    return bool(field["schema"]["type"] != "default")
+
+
+def _written(
+    walk: Walk, fields: Iterable[tuple[str, Node]], config: Mapping[str, Any], *, total: bool
+) -> dict[str, Any]:
+    properties, required = {}, []
+    for name, field in fields:
+        if field.get("serialization_exclude") is True or field.get("init_only"):
+            continue
+        key = field.get("serialization_alias", name)
+        properties[key] = walk.part(field["schema"], config) if field.get("init", True) else {}
+        may_lack = field.get("serialization_exclude") or "serialization_exclude_if" in field
+        if not may_lack and (field["type"] != "typed-dict-field" or _is_needed(field, total=total)):
+            required.append(key)
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _read(
+    walk: Walk, fields: Iterable[tuple[str, Node]], config: Mapping[str, Any], *, total: bool
+) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    required, choices = [], []
+    for name, field in fields:
+        if not field.get("init", True):
+            continue
+        inner = walk.part(field["schema"], config)
+        ways = _ways(name, field, config)
+        needed = _is_needed(field, total=total)
+        if len(ways) == 1 and len(ways[0]) == 1:
+            properties[ways[0][0]] = inner
+            required += [ways[0][0]] if needed else []
+        elif walk.side == "keeps":
+            properties |= {way[0]: {} for way in ways}
+        else:
+            properties |= {way[0]: {} for way in ways if way[0] not in properties}
+            choices.append(_one_way(ways, inner, needed=needed))
+    found: dict[str, Any] = {"type": "object", "properties": properties, "required": required}
+    return {**found, "allOf": choices} if choices else found
+
+
+def _ways(name: str, field: Node, config: Mapping[str, Any]) -> list[list[str]]:
+    """Return the places that a field is looked for, in order; each a way into the object."""
+    alias = field.get("validation_alias")
+    if alias is None or config.get("validate_by_alias") is False:
+        return [[name]]
+    ways: list[list[str]]
+    if isinstance(alias, str):
+        ways = [[alias]]
+    elif alias and isinstance(alias[0], list):
+        ways = [list(map(str, way)) for way in alias]
+    else:
+        ways = [list(map(str, alias))]
+    if config.get("validate_by_name") and [name] not in ways:
+        ways.append([name])
+    return ways
+
+
+def _one_way(ways: list[list[str]], inner: Any, *, needed: bool) -> dict[str, Any]:
+    """Say that the field stands in one of its places and that the others are empty."""
+    keys = [way[0] for way in ways]
+    direct = dict.fromkeys(way[0] for way in ways if len(way) == 1)
+    cases: list[dict[str, Any]] = [
+        {
+            "required": [key],
+            "properties": {**{other: False for other in keys if other != key}, key: inner},
+        }
+        for key in direct
+        if sum(other == key for other in keys) == 1
+    ]
+    if not needed:
+        cases.append({"properties": dict.fromkeys(keys, False)})
+    return {"anyOf": cases} if cases else {"not": {}}

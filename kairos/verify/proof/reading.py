@@ -1,0 +1,256 @@
+"""JSON Schema 2020-12 read into terms.
+
+What is read here is checked already: a document of the user's by `kairos.contracts`, which names
+what is wrong with it, and a generated one by having been generated.  A `$ref` is written out,
+save where it closes a circle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from kairos.contracts.json_documents import ANNOTATIONS, format_parser
+from kairos.verify.proof.evaluation import DECIMAL
+from kairos.verify.proof.limits import UnsupportedError
+from kairos.verify.proof.terms import FALSE, KINDS, TRUE, Items, Props, Table, exact
+from kairos.verify.proof.unevaluated import without_unevaluated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kairos.verify.proof.limits import Meter
+
+__all__ = ["OPAQUE", "Reader"]
+
+OPAQUE = "x-kairos-opaque"
+"""A keyword of kairos's own: a list of names for predicates that no keyword can say."""
+
+_MOST_DEPTH = 100
+_MOST_VALUES = 10_000
+
+
+class Reader:
+    """Reads one document into a table."""
+
+    def __init__(self, document: Any, table: Table, meter: Meter) -> None:
+        self._root = document
+        self._table = table
+        self._meter = meter
+        self._number = table.new_document()
+        self._known: dict[str, int] = {}
+        self._waiting: dict[str, int] = {}
+        self._here: list[str] = []  # the references being read for one and the same value
+
+    def root(self) -> int:
+        """Return the literal of the whole document.
+
+        Raises UnsupportedError for what it cannot say in terms.
+        """
+        return self._follow("#", 0)
+
+    @property
+    def document(self) -> Any:
+        """The document that is read."""
+        return self._root
+
+    def plain(self, schema: Any) -> Any:
+        """Return what a part that only refers to another refers to."""
+        for _ in range(_MOST_DEPTH):
+            if not isinstance(schema, dict):
+                break
+            if schema.keys() - ANNOTATIONS == {"$ref"}:
+                schema = self._target(schema["$ref"])
+            elif schema.keys() - ANNOTATIONS == {"allOf"} and len(schema["allOf"]) == 1:
+                schema = schema["allOf"][0]
+            else:
+                break
+        return schema
+
+    def part(self, schema: Any) -> int:
+        """Return the literal of one part of the document."""
+        return self._below(schema, 0)
+
+    def _read(self, schema: Any, depth: int) -> int:
+        if isinstance(schema, bool):
+            return TRUE if schema else FALSE
+        if depth > _MOST_DEPTH:
+            raise UnsupportedError(f"schemas in one another deeper than {_MOST_DEPTH}")
+        self._meter.spend()
+        if "$id" in schema and schema is not self._root and depth:  # a document in a document
+            return Reader(schema, self._table, self._meter).root()
+        schema = without_unevaluated(schema, self._target)
+        parts = [self._kinds(schema["type"])] if "type" in schema else []
+        parts += [
+            read(self, schema[keyword], depth) for keyword, read in _READERS if keyword in schema
+        ]
+        parts += self._numbers(schema) + self._texts(schema) + self._sizes(schema)
+        parts += self._inside(schema, depth) + self._branches(schema, depth)
+        return self._table.all_of(parts)
+
+    def _below(self, schema: Any, depth: int) -> int:
+        """Read a schema for a part of the value: there, the same reference is no circle."""
+        outside, self._here = self._here, []
+        try:
+            return self._read(schema, depth + 1)
+        finally:
+            self._here = outside
+
+    def _kinds(self, wanted: str | list[str]) -> int:
+        names = [wanted] if isinstance(wanted, str) else wanted
+        kinds = {name for name in names if name != "number"}
+        if "number" in names:
+            kinds |= {"integer", "float"}
+        return self._table.kinds(kind for kind in KINDS if kind in kinds)
+
+    def _numbers(self, schema: dict[str, Any]) -> list[int]:
+        found = []
+        for keyword, op, is_open in (
+            ("minimum", "lower", False),
+            ("exclusiveMinimum", "lower", True),
+            ("maximum", "upper", False),
+            ("exclusiveMaximum", "upper", True),
+        ):
+            if keyword in schema:
+                found.append(self._table.atom(op, (exact(schema[keyword]), is_open)))
+        if "multipleOf" in schema:
+            found.append(self._table.atom("multiple", exact(schema["multipleOf"])))
+        return found
+
+    def _texts(self, schema: dict[str, Any]) -> list[int]:
+        found = []
+        if "pattern" in schema:
+            found.append(self._table.atom("pattern", schema["pattern"]))
+        name = schema.get("format")
+        if name is not None and (name == DECIMAL or format_parser(name) is not None):
+            found.append(self._table.atom("format", name))
+        return found
+
+    def _sizes(self, schema: dict[str, Any]) -> list[int]:
+        found = []
+        for op, least, most in (
+            ("longer", "minLength", "maxLength"),
+            ("size", "minItems", "maxItems"),
+            ("count", "minProperties", "maxProperties"),
+        ):
+            found.append(self._table.more(op, int(schema.get(least, 0))))
+            if most in schema:
+                found.append(self._table.unless(self._table.more(op, int(schema[most]) + 1)))
+        if schema.get("uniqueItems"):
+            found.append(self._table.atom("unique", None))
+        return found
+
+    def _inside(self, schema: dict[str, Any], depth: int) -> list[int]:
+        """Read what speaks of properties and of items."""
+        found = []
+        if schema.keys() & {"properties", "patternProperties", "additionalProperties"}:
+            found.append(self._properties(schema, depth))
+        if "prefixItems" in schema or "items" in schema:
+            prefix = tuple(self._below(part, depth) for part in schema.get("prefixItems", ()))
+            rest = self._below(schema.get("items", True), depth)
+            found.append(self._table.items(Items(prefix, rest)))
+        if "contains" in schema:
+            found += self._contains(schema, depth)
+        if "propertyNames" in schema:
+            names = self._below(schema["propertyNames"], depth)
+            found.append(TRUE if names == TRUE else self._table.atom("names", names))
+        for name in schema.get("required", ()):
+            found.append(self._table.atom("required", name))
+        for name, needed in schema.get("dependentRequired", {}).items():
+            needs = self._table.all_of(self._table.atom("required", one) for one in needed)
+            found.append(self._table.any_of([-self._has(name), needs]))
+        for name, part in schema.get("dependentSchemas", {}).items():
+            found.append(self._table.any_of([-self._has(name), self._read(part, depth + 1)]))
+        return found
+
+    def _has(self, name: str) -> int:
+        is_object = self._table.kinds(["object"])
+        return self._table.all_of([is_object, self._table.atom("required", name)])
+
+    def _properties(self, schema: dict[str, Any], depth: int) -> int:
+        named = tuple(
+            sorted((n, self._below(p, depth)) for n, p in schema.get("properties", {}).items())
+        )
+        patterns = tuple(
+            sorted(
+                (n, self._below(p, depth)) for n, p in schema.get("patternProperties", {}).items()
+            )
+        )
+        rest = self._below(schema.get("additionalProperties", True), depth)
+        return self._table.props(Props(named, patterns, rest))
+
+    def _contains(self, schema: dict[str, Any], depth: int) -> list[int]:
+        inner = self._below(schema["contains"], depth)
+        least, most = int(schema.get("minContains", 1)), schema.get("maxContains")
+        found = []
+        if least > 0:
+            found.append(self._table.atom("atleast", (inner, least)))
+        if most is not None:
+            too_many = self._table.atom("atleast", (inner, int(most) + 1))
+            found.append(self._table.unless(too_many))
+        return found
+
+    def _branches(self, schema: dict[str, Any], depth: int) -> list[int]:
+        if "if" not in schema:
+            return []
+        asked = self._read(schema["if"], depth + 1)
+        then = self._read(schema.get("then", True), depth + 1)
+        other = self._read(schema.get("else", True), depth + 1)
+        return [self._table.any_of([-asked, then]), self._table.any_of([asked, other])]
+
+    def _choice(self, values: list[Any], _depth: int) -> int:
+        if len(values) > _MOST_VALUES:
+            raise UnsupportedError(f"an enum of {len(values)} values")
+        return self._table.choice(values)
+
+    def _opaque(self, names: list[str], _depth: int) -> int:
+        return self._table.all_of(self._table.atom("opaque", name) for name in names)
+
+    def _all(self, parts: list[Any], depth: int) -> int:
+        return self._table.all_of([self._read(part, depth + 1) for part in parts])
+
+    def _any(self, parts: list[Any], depth: int) -> int:
+        return self._table.any_of([self._read(part, depth + 1) for part in parts])
+
+    def _one(self, parts: list[Any], depth: int) -> int:
+        return self._table.one_of([self._read(part, depth + 1) for part in parts])
+
+    def _follow(self, ref: str, depth: int) -> int:
+        if ref in self._here:
+            raise UnsupportedError(f"a $ref that leads to itself: {ref}")
+        known = self._known.get(ref)
+        if known is not None:
+            return known
+        if ref in self._waiting:
+            return self._waiting[ref]
+        stand_in = self._waiting[ref] = self._table.atom("ref", (self._number, ref))
+        self._here.append(ref)
+        found = self._known[ref] = self._read(self._target(ref), depth + 1)
+        self._here.remove(ref)
+        self._table.aim(stand_in, found)
+        del self._waiting[ref]
+        return found
+
+    def _target(self, ref: str) -> Any:
+        part = self._root
+        for step in unquote(ref).removeprefix("#").split("/")[1:]:
+            name = step.replace("~1", "/").replace("~0", "~")
+            try:
+                part = part[int(name)] if isinstance(part, list) else part[name]
+            except (KeyError, IndexError, ValueError, TypeError):
+                raise UnsupportedError(f"a $ref that leads nowhere: {ref}") from None
+        if not ref.startswith("#") or (ref != "#" and not ref.startswith("#/")):
+            raise UnsupportedError(f"a $ref by anchor or to another document: {ref}")
+        return part
+
+
+_READERS: tuple[tuple[str, Callable[[Reader, Any, int], int]], ...] = (
+    ("$ref", Reader._follow),  # noqa: SLF001 - the reader's own table
+    ("const", lambda reader, value, depth: Reader._choice(reader, [value], depth)),  # noqa: SLF001
+    ("enum", Reader._choice),  # noqa: SLF001
+    (OPAQUE, Reader._opaque),  # noqa: SLF001
+    ("allOf", Reader._all),  # noqa: SLF001
+    ("anyOf", Reader._any),  # noqa: SLF001
+    ("oneOf", Reader._one),  # noqa: SLF001
+    ("not", lambda reader, part, depth: -Reader._read(reader, part, depth + 1)),  # noqa: SLF001
+)

@@ -1,0 +1,186 @@
+"""The verdict on a producer and a consumer, from the proof and from asking both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from kairos.contracts.contract import Contract, ContractBroken, compile_contract
+from kairos.exceptions import ConfigError
+from kairos.verify.proof.core_schemas import BEFORE_OR_AFTER_NOW
+from kairos.verify.proof.faults import Fault, Looker
+from kairos.verify.proof.limits import Budget, BudgetSpentError, Meter, UnsupportedError
+from kairos.verify.proof.parties import Party, consumer_of, producer_of
+from kairos.verify.proof.reading import Reader
+from kairos.verify.proof.search import Search
+from kairos.verify.proof.terms import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Answered", "Verdict", "compare", "compare_contracts"]
+
+Answered: TypeAlias = Literal["proved", "refuted", "coerced", "unknown"]
+
+_MOST_WITNESSES = 6
+_RECURSION = "a contract that nests too deep"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a consumer accepts everything that a producer may emit.
+
+    answer:  "proved", it does; "refuted", `witness` is emitted and refused; "coerced", it takes
+             `witness` only by converting it; "unknown", for the `reason` given.
+    witness: a JSON value.
+    faults:  every field found at fault, with what both sides say of it.
+    """
+
+    answer: Answered
+    witness: Any = None
+    faults: tuple[Fault, ...] = ()
+    reason: str | None = None
+
+
+def compare(producer: Any, consumer: Any, *, budget: Budget | None = None) -> Verdict:
+    """Say whether `consumer` accepts everything that `producer` may emit.
+
+    Each is a contract of any kind: a Schema, a pydantic model, a dataclass, a TypedDict, an
+    annotation, a TypeAdapter; or a bare JSON Schema, a dict, which is taken at its word: its
+    world is open and nothing is converted.  A contract is taken as the engine enforces it: a
+    model's defaults are emitted and its undeclared keys are not, a Schema keeps a value as it is.
+
+    Numbers are taken to fit a float, and a validator to return a value of its field's type.
+    Raises ConfigError for what is no contract; whatever is wrong inside one is a reason for
+    "unknown".
+    """
+    return compare_contracts(_party(producer), _party(consumer), budget=budget)
+
+
+def _party(declared: Any) -> Contract | Mapping[str, Any] | bool:
+    if isinstance(declared, Contract | Mapping | bool):
+        return declared
+    return compile_contract(declared)
+
+
+def compare_contracts(
+    producer: Contract | Mapping[str, Any] | bool,  # noqa: FBT001 - true and false are schemas
+    consumer: Contract | Mapping[str, Any] | bool,  # noqa: FBT001 - as above
+    *,
+    budget: Budget | None = None,
+) -> Verdict:
+    """Do the same for contracts that are compiled, or bare."""
+    meter = Meter(budget or Budget())
+    try:
+        comparison = _Comparison(producer_of(producer), consumer_of(consumer), meter)
+        if producer is consumer and isinstance(producer, Contract) and not comparison.looks_at_now:
+            return Verdict("proved")  # the engine stores only what the contract itself reads back
+        return comparison.verdict()
+    except (UnsupportedError, BudgetSpentError) as error:
+        return Verdict("unknown", reason=str(error))
+    except ConfigError as error:
+        return Verdict("unknown", reason=error.message)
+    except RecursionError:
+        return Verdict("unknown", reason=_RECURSION)
+
+
+class _Comparison:
+    """One comparison: the proof, then the candidates that it yields, put to both parties."""
+
+    def __init__(self, producer: Party, consumer: Party, meter: Meter) -> None:
+        self._producer = producer
+        self._consumer = consumer
+        self._meter = meter
+        whole_floats = not (producer.bare and consumer.bare)
+        self._table = Table(whole_floats=whole_floats)
+        self._emitted = Reader(producer.document, self._table, meter)
+        self._accepted = Reader(consumer.document, self._table, meter)
+        self._search = Search(self._table, meter)
+        self._coerced: Any = None
+        self._was_coerced = False
+
+    @property
+    def looks_at_now(self) -> bool:
+        """Whether a part accepts today what it will refuse tomorrow."""
+        return BEFORE_OR_AFTER_NOW in repr(self._consumer.document)
+
+    def verdict(self) -> Verdict:
+        """Return the verdict."""
+        emitted, accepted = self._emitted.root(), self._accepted.root()
+        answer = self._search.solve([emitted, -accepted])
+        if answer.none:
+            return Verdict("proved")
+        if not answer.found:
+            return Verdict("unknown", reason=self._why())
+        faults = self._faults()
+        for candidate in self._candidates(answer.value, emitted, accepted, faults):
+            replayed = self._replay(candidate, emitted, accepted)
+            if replayed is not None:
+                return Verdict("refuted", replayed[0], faults)
+        if self._was_coerced:
+            return Verdict("coerced", self._coerced, faults)
+        return Verdict("unknown", reason=self._why())
+
+    def _why(self) -> str:
+        if self._meter.reasons:
+            return "; ".join(self._meter.reasons)
+        return "a value was found that the producer may emit, but the contracts do not bear it out"
+
+    def _candidates(
+        self, first: Any, emitted: int, accepted: int, faults: tuple[Fault, ...]
+    ) -> Iterator[Any]:
+        """Yield values that may be emitted and may be refused, each for another reason."""
+        yield first
+        seen = [first]
+        for fault in faults:
+            if fault.lit is not None:
+                answer = self._quietly([emitted, -accepted, -fault.lit])
+                if answer is not None and answer not in seen:
+                    seen.append(answer)
+                    yield answer
+        while len(seen) < _MOST_WITNESSES + len(faults):
+            answer = self._quietly([emitted, -accepted, -self._table.choice(seen)])
+            if answer is None:
+                return
+            seen.append(answer)
+            yield answer
+
+    def _quietly(self, lits: list[int]) -> Any:
+        """Return a further candidate; that there is none to be found says nothing."""
+        try:
+            answer = self._search.solve(lits)
+        except (BudgetSpentError, UnsupportedError):
+            return None
+        return answer.value if answer.found else None
+
+    def _faults(self) -> tuple[Fault, ...]:
+        try:
+            return tuple(Looker(self._search, self._emitted, self._accepted).faults())
+        except (BudgetSpentError, UnsupportedError):
+            return ()
+
+    def _replay(self, value: Any, emitted: int, accepted: int) -> tuple[Any] | None:
+        """Put a candidate through both contracts; return it where it proves them at odds."""
+        evaluator = self._search.evaluator
+        out = value
+        if self._producer.pass_on is not None:
+            try:
+                out = self._producer.pass_on(value)
+            except (ContractBroken, ValueError, OverflowError):
+                self._meter.note("the producer's contract refuses the value that was found")
+                return None
+        elif evaluator.holds(emitted, value) is not True:
+            return None
+        if self._consumer.pass_on is None:
+            return (out,) if evaluator.holds(accepted, out) is False else None
+        try:
+            self._consumer.pass_on(out)
+        except ContractBroken:
+            return (out,)
+        except (ValueError, OverflowError):
+            return None
+        if evaluator.holds(accepted, out) is False:
+            self._coerced = out if not self._was_coerced else self._coerced
+            self._was_coerced = True
+        return None
