@@ -202,7 +202,8 @@ class _Parser:
         if char in "bB<>":
             raise self.unsupported("a word boundary")
         if char in _PLAIN_ESCAPES:
-            return ((_PLAIN_ESCAPES[char],) * 2,)
+            point = _PLAIN_ESCAPES[char]
+            return ((point, point),)
         if not char.isalnum():
             return ((ord(char), ord(char)),)
         if char in "xuUpP":
