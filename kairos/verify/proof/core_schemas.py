@@ -210,6 +210,10 @@ class Translator:
         if not kinds <= {str, int, bool, type(None)} or node.get("missing"):
             return self.opaque(node, "a choice with a function or odd values")
         names = {str: "string", int: "integer", bool: "boolean", type(None): "null"}
+        if self.side == "keeps":  # pydantic finds them by Python's ==, and keeps what it was given
+            numbers = [int(one) for one in values if isinstance(one, bool)]
+            flags = [bool(one) for one in values if isinstance(one, int) and one in {0, 1}]
+            return {"enum": [*values, *numbers, *flags]}
         return {"enum": values, "type": sorted(names[kind] for kind in kinds)}
 
     def _items(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -332,9 +336,7 @@ class Translator:
         return self.part(node["schema"], config)
 
 
-_CONVERTED = frozenset(
-    {"int", "float", "bool", "decimal", "uuid", "url", "bytes", "enum", "literal", *_TIMES}
-)
+_CONVERTED = frozenset({"int", "float", "bool", "decimal", "uuid", "url", "bytes", "enum", *_TIMES})
 
 
 def _bounds(node: Node) -> dict[str, Any]:
@@ -346,8 +348,6 @@ def _says_more(node: Node) -> bool:
 
 
 def _is_strict(node: Node) -> bool:
-    if node["type"] == "literal":
-        return all(isinstance(one, str) for one in node["expected"])
     return bool(node.get("strict"))
 
 

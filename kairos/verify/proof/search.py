@@ -79,11 +79,11 @@ class Search:
         return tally.verdict()
 
     def _in_case(self, atoms: Lits, kind: str) -> Answer:
-        answer = self._of_kind(atoms, kind)
+        opaque = [lit for lit in sorted(atoms) if self.table[lit].op == "opaque"]
+        answer = self._of_kind(atoms.difference(opaque), kind)
         if answer.none:
             return answer
-        terms = ((lit, self.table[lit]) for lit in sorted(atoms))
-        refused = [term.arg for lit, term in terms if lit < 0 and term.op == "opaque"]
+        refused = [self.table[lit].arg for lit in opaque if lit < 0]
         if refused:
             for name in refused:
                 self.meter.note(f"{name.partition('#')[0]}, which only a run can ask")
@@ -93,10 +93,9 @@ class Search:
     def _of_kind(self, atoms: Lits, kind: str) -> Answer:
         finite = self._finite(atoms, kind)
         if finite is not None:
-            plain = [lit for lit in atoms if self.table[lit].op != "opaque"]
             tally = Tally()
             for value in finite:
-                fits = self.evaluator.satisfies(plain, value)
+                fits = self.evaluator.satisfies(atoms, value)
                 if fits:
                     return found(value)
                 tally.unknown = tally.unknown or fits is None
