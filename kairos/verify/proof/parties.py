@@ -26,12 +26,13 @@ class Party(NamedTuple):
 
     `pass_on` returns what becomes of a value: emitted by a producer, accepted by a consumer.  It
     raises ContractBroken for one it refuses, and is None where only the proof's own judgement
-    can tell.
+    can tell.  `usual` is a schema for values that need no conversion, to find examples with.
     """
 
     document: Any
     bare: bool
     pass_on: Callable[[Any], Any] | None
+    usual: Any = True
 
 
 def producer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa: FBT001 - a schema
@@ -46,7 +47,10 @@ def producer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa
             return value
         return json.loads(declared.check_output(checked))
 
-    return Party(_said(declared, "keeps" if declared.keeps else "emits"), bare=False, pass_on=emit)
+    if not declared.keeps:
+        return Party(_said(declared, "emits"), bare=False, pass_on=emit)
+    usual = _said(declared, "accepts")
+    return Party(_said(declared, "keeps"), bare=False, pass_on=emit, usual=usual)
 
 
 def consumer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa: FBT001 - a schema

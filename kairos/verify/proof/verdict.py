@@ -139,8 +139,14 @@ class _Comparison:
         self, first: Any, emitted: int, accepted: int, faults: tuple[Fault, ...]
     ) -> Iterator[Any]:
         """Yield values that may be emitted and may be refused, each for another reason."""
-        yield first
         seen = [first]
+        if self._producer.usual is not True:
+            usual = Reader(self._producer.usual, self._table, self._meter).root()
+            answer = self._quietly([emitted, usual, -accepted])
+            if answer is not None:
+                seen.append(answer)
+                yield answer
+        yield first
         for fault in faults:
             if fault.lit is not None:
                 answer = self._quietly([emitted, -accepted, -fault.lit])
