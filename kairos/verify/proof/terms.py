@@ -10,6 +10,7 @@ these.
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -166,10 +167,12 @@ class Table:
 
     def one_of(self, lits: Iterable[int]) -> int:
         """Return the literal that holds where exactly one of these does."""
-        some = [lit for lit in lits if lit != FALSE]
-        if len(some) <= 1:
-            return next(iter(some), FALSE)
-        return self.atom("one", tuple(sorted(some)))
+        count = Counter(lit for lit in lits if lit != FALSE)
+        # what is there twice can never be the only one
+        twice = [-lit for lit, times in count.items() if times > 1]
+        some = [lit for lit, times in count.items() if times == 1]
+        one = self.atom("one", tuple(sorted(some))) if len(some) > 1 else next(iter(some), FALSE)
+        return self.all_of([one, *twice])
 
     def choice(self, values: Iterable[Any]) -> int:
         """Return "one of these values"; lists and dicts are spelled out part by part."""
