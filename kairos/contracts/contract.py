@@ -144,7 +144,7 @@ class Contract:
         A value that satisfies it is known through and through, so that its JSON needs no second
         look; any other value takes the long way.
         """
-        if not self._hard.says_all:
+        if not self._hard.says_all or not _speaks_json(self.adapter.core_schema):
             return None
         closed = _without_extras(dict(self.adapter.core_schema))
         return Hardened(closed, config=self._config or {}, json_value=json_value)
@@ -320,6 +320,21 @@ def _parsed(raw: bytes) -> object:
         return from_json(raw)
     except ValueError:
         return None
+
+
+_JSON_TYPES = frozenset(
+    ("typed-dict", "typed-dict-field", "str", "int", "float", "bool", "none", "list", "nullable")
+)
+
+
+def _speaks_json(schema: Any) -> bool:
+    """Tell whether Python's values and JSON's are judged alike: lax models and dates are not."""
+    if isinstance(schema, dict):
+        kind = schema.get("type")
+        if isinstance(kind, str) and kind not in _JSON_TYPES:
+            return False
+        return all(_speaks_json(p) for k, p in schema.items() if k not in ("metadata", "config"))
+    return all(map(_speaks_json, schema)) if isinstance(schema, list) else True
 
 
 def _without_extras(schema: Any) -> Any:
