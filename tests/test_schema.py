@@ -368,3 +368,18 @@ def test_registry_keeps_contracts_by_step() -> None:
 def test_a_schema_is_not_called() -> None:
     with pytest.raises(TypeError, match="validate"):
         ITEM()
+
+
+def test_a_schema_that_holds_a_lax_model_writes_only_what_it_reads_back() -> None:
+    from datetime import timedelta
+
+    from pydantic import BaseModel
+
+    from kairos.contracts.contract import ContractBroken, compile_contract
+
+    class Lap(BaseModel):
+        took: timedelta
+
+    contract = compile_contract(Schema({"lap": Lap}))
+    with pytest.raises(ContractBroken):
+        contract.check_output({"lap": {"took": False}})  # pydantic takes it in Python, not in JSON
