@@ -73,10 +73,11 @@ class AttemptStatus(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a finding weighs."""
+    """How much a finding weighs.  A note says what could not be told, and fails nothing."""
 
     ERROR = auto()
     WARNING = auto()
+    NOTE = auto()
 
 
 class LogVerbosity(StrEnum):

@@ -25,7 +25,7 @@ from kairos.state import StateStore
 if TYPE_CHECKING:
     from kairos.schema import SchemaRegistry
     from kairos.step import Step
-    from kairos.verify import Finding
+    from kairos.verify import Finding, Report
     from kairos.workflow_result import WorkflowResult
 
 __all__ = ["Workflow"]
@@ -205,10 +205,21 @@ class Workflow:
 
     def validate(self) -> list[Finding]:
         """Return what can be said against the workflow without running it, worst first."""
-        from kairos.verify import verify_plan  # noqa: PLC0415 - a run does not need it
+        return [*self.verify().findings]
 
-        return verify_plan(
-            self._graph, inputs=self._input_names, strict=self._strict, failure_policy=self._policy
+    def verify(self) -> Report:
+        """Return what is known of the workflow without running it: findings, proofs, figures."""
+        from kairos.verify import Scene, examine  # noqa: PLC0415 - a run does not need it
+
+        return examine(
+            Scene(
+                self._graph,
+                self._input_names,
+                strict=self._strict,
+                failure_policy=self._policy,
+                contract=self._inputs,
+                sensitive_keys=self._sensitive,
+            )
         )
 
     # -- running it ------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
-    page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.exists()
+    page for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if page.exists()
 ]
 FILE_NAME = re.compile(r"# ([\w./-]+\.\w+)\n")
 RUN = re.compile(r"<!-- run(?:: exit (\d+))? -->")

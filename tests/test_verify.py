@@ -532,14 +532,21 @@ def test_a_finding_is_plain_data() -> None:
         "expected": "e",
         "found": "f",
         "fix": "x",
+        "source": None,
+        "details": [],
+        "witness": None,
     }
     assert nowhere.to_dict()["line"] is None
 
 
-def test_every_code_has_its_section_in_the_documentation() -> None:
-    page = (Path(__file__).resolve().parents[1] / "docs" / "findings.md").read_text("utf-8")
+def test_every_code_has_its_page_in_the_documentation_and_its_line_in_the_index() -> None:
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    titles = {code: f"# {code} · {meaning.title}" for code, meaning in CODES.items()}
+    pages = {page.stem: page.read_text("utf-8") for page in docs.glob("findings/KRS*.md")}
+    index = (docs / "findings.md").read_text("utf-8")
 
-    assert re.findall(r"^### (KRS\d+) · (.+)$", page, re.MULTILINE) == [
+    assert {code: page.partition("\n")[0] for code, page in pages.items()} == titles
+    assert re.findall(r"^- \[(KRS\d+)\]\(findings/\1\.md\) (.+)$", index, re.MULTILINE) == [
         (code, meaning.title) for code, meaning in CODES.items()
     ]
 

@@ -12,7 +12,7 @@ from kairos.enums import Severity
 from kairos.exceptions import KairosError
 from kairos.logs.sinks import printable
 from kairos.verify.findings import Finding, findings_of
-from kairos.verify.report import render
+from kairos.verify.text import render
 from kairos.workflow import Workflow
 
 if TYPE_CHECKING:

@@ -7,23 +7,25 @@ not.  docs/findings.md has a section for each code.
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from kairos.enums import Severity
 from kairos.verify.actions import ACTION_PASSES
 from kairos.verify.findings import CODES, Finding, finding_of, findings_of
 from kairos.verify.flow import FLOW_PASSES
-from kairos.verify.report import render
+from kairos.verify.report import Report
 from kairos.verify.scene import Scene
+from kairos.verify.text import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from kairos.failure import FailurePolicy
     from kairos.plan import TaskGraph
-    from kairos.verify.proof.faults import Fault
     from kairos.verify.proof.limits import Budget
-    from kairos.verify.proof.verdict import Verdict, compare, compare_contracts
+    from kairos.verify.proof.outcome import Fault, Verdict
+    from kairos.verify.proof.verdict import compare, compare_contracts
 
 __all__ = [
     "CODES",
@@ -31,10 +33,12 @@ __all__ = [
     "Budget",
     "Fault",
     "Finding",
+    "Report",
     "Scene",
     "Verdict",
     "compare",
     "compare_contracts",
+    "examine",
     "finding_of",
     "findings_of",
     "render",
@@ -44,8 +48,8 @@ __all__ = [
 # the proof loads pydantic, which a plan without contracts does not need
 _PROOF = {
     "Budget": "limits",
-    "Fault": "faults",
-    "Verdict": "verdict",
+    "Fault": "outcome",
+    "Verdict": "outcome",
     "compare": "verdict",
     "compare_contracts": "verdict",
 }
@@ -78,13 +82,23 @@ def verify_plan(
     Runs nothing, and never raises for what it finds.
     """
     known = None if inputs is None else frozenset(inputs)
-    scene = Scene(graph, known, strict=strict, failure_policy=failure_policy)
-    findings = [finding_of(fault) for fault in graph.validate()]
+    return [*examine(Scene(graph, known, strict=strict, failure_policy=failure_policy)).findings]
+
+
+def examine(scene: Scene) -> Report:
+    """Put a plan through every pass and return all that is known of it; runs nothing."""
+    began = perf_counter()
+    findings = [finding_of(fault) for fault in scene.graph.validate()]
     for each in PASSES:
         findings += each(scene)
-    return sorted(findings, key=lambda f: _rank(f, graph))
+    findings.sort(key=lambda finding: _rank(finding, scene.graph))
+    ms = (perf_counter() - began) * 1000
+    return Report(tuple(findings), steps=len(scene.graph.steps), ms=ms)
 
 
-def _rank(finding: Finding, graph: TaskGraph) -> tuple[bool, int, str]:
+_WORST_FIRST = tuple(Severity)
+
+
+def _rank(finding: Finding, graph: TaskGraph) -> tuple[int, int, str]:
     position = graph.index.get(finding.step or "", -1)
-    return (finding.severity is not Severity.ERROR, position, finding.code)
+    return (_WORST_FIRST.index(finding.severity), position, finding.code)

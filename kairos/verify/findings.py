@@ -19,7 +19,7 @@ from kairos.source import Place
 if TYPE_CHECKING:
     from kairos.step import Step
 
-__all__ = ["CODES", "Code", "Finding", "finding_of", "findings_of", "found_in"]
+__all__ = ["CODES", "Code", "Detail", "Finding", "finding_of", "findings_of", "found_in"]
 
 
 class Code(NamedTuple):
@@ -42,7 +42,7 @@ CODES: dict[str, Code] = {
     "KRS011": Code(_ERROR, "a failure policy that contradicts itself"),
     "KRS012": Code(_ERROR, "something refused for safety's sake"),
     "KRS019": Code(_ERROR, "another error"),
-    # KRS1xx: contracts against contracts
+    # KRS1xx: contracts against contracts, and against a lock
     # the flow of keys, and actions that cannot work
     "KRS201": Code(_ERROR, "a key that nothing produces"),
     "KRS202": Code(_WARNING, "an input that looks like a slip of the pen"),
@@ -57,12 +57,26 @@ CODES: dict[str, Code] = {
     "KRS211": Code(_ERROR, "a when= that cannot be asked"),
     "KRS212": Code(_ERROR, "a validator that is none"),
     "KRS213": Code(_ERROR, "a contract that cannot be built"),
+    # KRS3xx: what a comment in the source allows
 }
+
+
+class Detail(NamedTuple):
+    """One field at fault: where it stands, what is handed over there, and what is needed."""
+
+    path: str
+    found: str
+    expected: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found: `code` is stable, `step` the step at fault where there is one."""
+    """One thing found: `code` is stable, `step` the step at fault where there is one.
+
+    Of an edge, `source` names what it comes from (a step or an input), `details` every field at
+    fault, and `witness` is a value, as JSON text, that the one side hands over and the other
+    refuses: made up from the contracts, never taken from a run.
+    """
 
     code: str
     severity: Severity
@@ -72,6 +86,9 @@ class Finding:
     expected: str | None = None
     found: str | None = None
     fix: str | None = None
+    source: str | None = None
+    details: tuple[Detail, ...] = ()
+    witness: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data; `line` and `column` count from 1."""
@@ -87,6 +104,9 @@ class Finding:
             "expected": self.expected,
             "found": self.found,
             "fix": self.fix,
+            "source": self.source,
+            "details": [each._asdict() for each in self.details],
+            "witness": self.witness,
         }
 
 

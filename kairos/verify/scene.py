@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from kairos.contracts.contract import Contract
 from kairos.exceptions import KairosError, PlanError
 from kairos.failure import FailurePolicy
 from kairos.plan import TaskGraph
@@ -34,12 +35,18 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """A plan under inspection; `inputs` is None when the workflow does not declare them."""
+    """A plan under inspection; `inputs` is None when the workflow does not declare them.
+
+    `contract` is that of the inputs, where they have one; `sensitive_keys` are the patterns of the
+    workflow for names that hold secrets, besides the known ones.
+    """
 
     graph: TaskGraph
     inputs: frozenset[str] | None = None
     strict: bool = False
     failure_policy: FailurePolicy | None = None
+    contract: Contract | None = None
+    sensitive_keys: tuple[str, ...] = ()
 
     @cached_property
     def sound(self) -> bool:

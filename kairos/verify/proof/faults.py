@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kairos.verify.proof.outcome import Fault
 from kairos.verify.proof.reading import OPAQUE
 
 if TYPE_CHECKING:
@@ -14,20 +14,10 @@ if TYPE_CHECKING:
     from kairos.verify.proof.reading import Reader
     from kairos.verify.proof.search import Search
 
-__all__ = ["Fault", "Looker", "worded"]
+__all__ = ["Looker", "worded"]
 
 _MOST_DEPTH = 8
 _MOST_WORDS = 120
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One field: where it stands, what the producer says of it, and what the consumer needs."""
-
-    path: str
-    producer: str
-    consumer: str
-    lit: int | None = field(default=None, repr=False, compare=False)
 
 
 class Looker:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from kairos.contracts.contract import Contract, ContractBroken, compile_contract
 from kairos.exceptions import ConfigError
 from kairos.verify.proof.core_schemas import BEFORE_OR_AFTER_NOW
-from kairos.verify.proof.faults import Fault, Looker
+from kairos.verify.proof.faults import Looker
 from kairos.verify.proof.limits import Budget, BudgetSpentError, Meter, UnsupportedError
+from kairos.verify.proof.outcome import Verdict
 from kairos.verify.proof.parties import Party, consumer_of, producer_of
 from kairos.verify.proof.reading import Reader
 from kairos.verify.proof.search import Search
@@ -19,28 +19,12 @@ from kairos.verify.proof.terms import Table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Answered", "Verdict", "compare", "compare_contracts"]
+    from kairos.verify.proof.outcome import Fault
 
-Answered: TypeAlias = Literal["proved", "refuted", "coerced", "unknown"]
+__all__ = ["compare", "compare_contracts"]
 
 _MOST_WITNESSES = 6
 _RECURSION = "a contract that nests too deep"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a consumer accepts everything that a producer may emit.
-
-    answer:  "proved", it does; "refuted", `witness` is emitted and refused; "coerced", it takes
-             `witness` only by converting it; "unknown", for the `reason` given.
-    witness: a JSON value.
-    faults:  every field found at fault, with what both sides say of it.
-    """
-
-    answer: Answered
-    witness: Any = None
-    faults: tuple[Fault, ...] = ()
-    reason: str | None = None
 
 
 def compare(producer: Any, consumer: Any, *, budget: Budget | None = None) -> Verdict:
