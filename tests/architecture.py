@@ -32,6 +32,7 @@ FLOORS: dict[str, set[str]] = {
     },
     "contracts": {
         "attempt",
+        "attempts",
         "config",
         "context",
         "contracts",

@@ -1,0 +1,189 @@
+"""What an attempt is made with, and what it brings.
+
+A `Recipe` is what is known of a step before the run, a `Work` is one attempt at it (or at one
+element of its foreach), an `Outcome` what came of it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from kairos.attempts.predicate import Predicate
+from kairos.budget import Ledger, Spend
+from kairos.context import Fence, StepContext
+from kairos.contracts.encoding import decode
+from kairos.state import Inputs, Refusal, ScopedStateProxy
+
+if TYPE_CHECKING:
+    from kairos.attempts.words import Failure
+    from kairos.contracts.contract import Contract
+    from kairos.events import Fault
+    from kairos.signature import Signature
+    from kairos.step import Step
+
+__all__ = ["Outcome", "Recipe", "Surroundings", "Tell", "Work"]
+
+Tell: TypeAlias = Callable[["Work", Literal["input", "output"], "tuple[Fault, ...] | None"], None]
+_SHORT = 8
+
+
+class Outcome:
+    """What an attempt brought: an output, a skip, or a failure."""
+
+    __slots__ = ("failure", "ms", "output", "refusals", "skipped", "spent", "work", "writes")
+
+    def __init__(
+        self,
+        work: Work,
+        output: bytes | None = None,
+        skipped: Literal["", "returned", "when"] = "",
+        failure: Failure | None = None,
+    ) -> None:
+        self.work = work
+        self.output = output
+        self.skipped = skipped
+        self.failure = failure
+        self.writes: dict[str, bytes] | None = None
+        self.refusals: Sequence[Refusal] = ()
+        self.spent: Spend | None = None
+        self.ms = 0.0
+
+
+class Recipe:
+    """A step, and all that an attempt at it needs to know beforehand.
+
+    The same for every run.  `check` says whether contracts are checked at all.  `beside` says that
+    it must not run on the driver's thread, `on_loop` that it runs on an event loop, and
+    `stuck_when_given_up` that giving it up leaves a thread stuck in it.
+    """
+
+    __slots__ = (
+        "action",
+        "beside",
+        "check",
+        "fans_out",
+        "guarded",
+        "input",
+        "isolated",
+        "item_contract",
+        "name",
+        "on_loop",
+        "output",
+        "read_keys",
+        "signature",
+        "step",
+        "stuck_when_given_up",
+        "typed",
+        "validators",
+        "when",
+        "write_keys",
+    )
+
+    def __init__(self, step: Step, *, check: bool = True) -> None:
+        contracts, signature, config = step.contracts, step.signature, step.config
+        self.step = step
+        self.name = step.name
+        self.action = step.action
+        self.signature: Signature = signature
+        self.typed = signature.typed
+        self.check = check
+        self.fans_out = config.foreach is not None
+        self.input: Contract | None = contracts.input if check else None
+        # an annotation parses and writes values, so it holds even where contracts are not checked
+        self.output: Contract | None = contracts.output if check or signature.typed else None
+        item = signature.item
+        self.item_contract = None if item is None else contracts.parameters.get(item)
+        self.validators = step.validators if check else ()
+        self.when = None if step.when is None else Predicate(step.when, step)
+        self.guarded = self.when is not None or self.input is not None
+        self.read_keys = None if step.read_keys is None else _looked_up(step.read_keys)
+        self.write_keys = _looked_up(step.write_keys)
+        self.isolated = config.isolation == "process"
+        self.on_loop = signature.is_async and not self.isolated
+        self.stuck_when_given_up = not self.on_loop and not self.isolated
+        slow_check = bool(self.validators) and config.validation_timeout is not None
+        self.beside = self.on_loop or self.isolated or slow_check or config.timeout is not None
+
+
+def _looked_up(keys: tuple[str, ...]) -> Collection[str]:
+    """Return keys that are looked up fast: a short tuple is, and the collector never walks it."""
+    return keys if len(keys) <= _SHORT else frozenset(keys)
+
+
+class Surroundings(NamedTuple):
+    """What all attempts of a run share: ids, the account, the clock, and who listens.
+
+    `tell`, where someone listens, hears of each contract check; `isolate` performs a work in a
+    worker process.
+    """
+
+    run_id: str
+    ledger: Ledger | None
+    monotonic: Callable[[], float]
+    tell: Tell | None = None
+    isolate: Callable[[Work], Outcome] | None = None
+
+
+class Work:
+    """One attempt: which, what it may read, and the fence it stands behind.
+
+    `inputs` and `visible` are what `ctx.inputs` and `ctx.state` show, as JSON.
+    """
+
+    __slots__ = (
+        "attempt",
+        "fence",
+        "inputs",
+        "item",
+        "item_index",
+        "recipe",
+        "refusals",
+        "retry_context",
+        "started",
+        "surroundings",
+        "visible",
+        "writes",
+    )
+
+    def __init__(  # noqa: PLR0917 - made for every attempt: keywords cost a tenth of it
+        self,
+        recipe: Recipe,
+        attempt: int,
+        inputs: Mapping[str, bytes],
+        visible: Mapping[str, bytes],
+        surroundings: Surroundings,
+        item_index: int | None = None,
+        item: bytes | None = None,
+        retry_context: dict[str, Any] | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.attempt = attempt
+        self.inputs = inputs
+        self.visible = visible
+        self.surroundings = surroundings
+        self.item_index = item_index
+        self.item = item
+        self.retry_context = retry_context
+        self.fence = Fence()
+        self.started = 0.0
+        self.writes: dict[str, bytes] = {}
+        self.refusals: list[Refusal] = []
+
+    def context(self) -> StepContext:
+        """Build what the action is handed: from what it may read, and from nothing else."""
+        recipe, around = self.recipe, self.surroundings
+        reads, told = recipe.read_keys, self.retry_context
+        return StepContext(
+            ScopedStateProxy(self.visible, reads, recipe.write_keys, self.refusals, self.writes),
+            Inputs(self.inputs, reads, self.refusals),
+            None if self.item is None or recipe.item_contract is not None else decode(self.item),
+            None if told is None else copy.deepcopy(told),  # the journal holds the original
+            recipe.name,
+            self.attempt,
+            around.run_id,
+            self.item_index,
+            self.fence.signal,
+            around.ledger,
+        )
