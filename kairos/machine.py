@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kairos.commands import Close, Command, Owed, Replan, Start, StartItems
-from kairos.enums import FailureAction, ForeachPolicy, WorkflowStatus
+from kairos.enums import FailureAction, WorkflowStatus
 from kairos.events import (
     AttemptFailed,
     BudgetExhausted,
@@ -31,6 +31,7 @@ from kairos.events import (
     StepSkipped,
     StepStarted,
 )
+from kairos.fan import Fan
 from kairos.judge import Judge
 
 if TYPE_CHECKING:
@@ -44,25 +45,6 @@ _PENDING, _RUNNING, _WAITING, _SETTLED = range(4)
 _AGAIN = (FailureAction.RETRY, FailureAction.REPLAN)
 
 
-@dataclass(slots=True)
-class _Fan:
-    """Where a foreach stands."""
-
-    outputs: list[bytes | None]
-    left: int
-    following: int = 0  # the next element of a serial foreach
-    succeeded: int = 0
-    failed: int = 0
-    writes: dict[int, Any] = field(default_factory=dict)
-    pausing: set[int] = field(default_factory=set)  # elements that wait for their retry
-    verdict: AttemptFailed | None = None  # the failure that closed it
-
-    @property
-    def open(self) -> bool:
-        """Whether its end does not follow yet from what has happened."""
-        return self.left > 0 or self.verdict is not None
-
-
 class Machine:
     """The state of a run, folded from its events.
 
@@ -71,7 +53,7 @@ class Machine:
 
     def __init__(self, graph: TaskGraph, router: FailureRouter | None = None) -> None:
         self._judge = Judge(router)
-        self._fans: dict[int, _Fan] = {}
+        self._fans: dict[int, Fan] = {}
         self._retry: dict[int, tuple[int, dict[str, Any] | None]] = {}
         self._began: dict[int, float] = {}
         self._urgent: deque[Command] = deque()
@@ -165,12 +147,7 @@ class Machine:
 
     def gathered(self, step: int) -> tuple[bytes, dict[str, bytes] | None]:
         """Return a foreach's list of outputs, and what its elements wrote, in their order."""
-        fan = self._fans[step]
-        output = b"[" + b",".join(b"null" if o is None else o for o in fan.outputs) + b"]"
-        writes: dict[str, bytes] = {}
-        for item in sorted(fan.writes):
-            writes.update(fan.writes[item])
-        return output, writes or None
+        return self._fans[step].gathered()
 
     def goes_on(self, step: int) -> bool:
         """Whether further elements of a foreach may start."""
@@ -227,16 +204,11 @@ class Machine:
 
     def _fanned_out(self, event: FannedOut) -> None:
         step = self._index[event.step]
-        self._fans[step] = fan = _Fan([None] * event.items, event.items)
+        self._fans[step] = fan = Fan(step, event.items, self._steps[step].config)
         if event.items == 0:
             self._owe(Owed(StepCompleted, step))
-        elif self._stop:
-            self._urgent.append(Close(step))
-        elif self._parallel[step]:
-            self._urgent.append(StartItems(step, range(event.items), 1))
         else:
-            fan.following = 1
-            self._urgent.append(StartItems(step, (0,), 1))
+            self._urgent.append(Close(step) if self._stop else fan.begin())
 
     def _completed(self, event: StepCompleted) -> None:
         self._settle(self._index[event.step], alive=True, kind=StepCompleted)
@@ -244,36 +216,24 @@ class Machine:
     def _item_completed(self, event: ItemCompleted) -> None:
         step = self._index[event.step]
         fan = self._fans[step]
-        fan.outputs[event.item] = event.output
-        if event.writes:
-            fan.writes[event.item] = event.writes
-        fan.succeeded += 1
+        fan.complete(event)
         self._item_settled(step, fan)
 
-    def _item_settled(self, step: int, fan: _Fan) -> None:
+    def _item_settled(self, step: int, fan: Fan) -> None:
         fan.left -= 1
         if fan.verdict is not None:
             return  # it is being closed
         if fan.left == 0:
-            if fan.failed and not fan.succeeded:
-                self._owe(self._all_failed(step, fan))
-            else:
-                self._owe(Owed(StepCompleted, step))
-        elif not self._steps[step].config.parallel and not self._stop:
-            self._urgent.append(StartItems(step, (fan.following,), 1))
-            fan.following += 1
+            futile = fan.futile()
+            self._owe(self._all_failed(step, futile) if futile else Owed(StepCompleted, step))
+        elif not self._stop and (following := fan.following()) is not None:
+            self._urgent.append(following)
 
-    def _all_failed(self, step: int, fan: _Fan) -> Owed:
+    def _all_failed(self, step: int, reason: str) -> Owed:
         last = self.last_failure(step)
-        return Owed(
-            StepFailed,
-            step,
-            f"all {fan.failed} failed elements of its foreach, and none succeeded"
-            if fan.failed < len(fan.outputs)
-            else f"all {fan.failed} elements of its foreach failed",
-            abort=last is not None and self._judge.aborts(last.action),
-            error="" if last is None else last.error,
-        )
+        abort = last is not None and self._judge.aborts(last.action)
+        error = "" if last is None else last.error
+        return Owed(StepFailed, step, reason, abort=abort, error=error)
 
     def _attempt_failed(self, event: AttemptFailed) -> None:
         step = self._index[event.step]
@@ -319,18 +279,15 @@ class Machine:
             if event.delay == 0:
                 self.due(step, event.item)
             return
-        if event.action is not FailureAction.SKIP:
-            partial = self._steps[step].config.foreach_policy is ForeachPolicy.ALLOW_PARTIAL
-            if not partial or event.action is FailureAction.REPLAN or self._stop:
-                if fan.verdict is None:
-                    fan.verdict = event
-                    if event.action is FailureAction.REPLAN:
-                        self._judge.count_replan(step)
-                    self._urgent.append(Close(step))
-                fan.left -= 1
-                return
-            fan.failed += 1
-        self._item_settled(step, fan)
+        if fan.bears(event, stopping=bool(self._stop)):
+            self._item_settled(step, fan)
+            return
+        fan.left -= 1
+        if fan.verdict is None:
+            fan.verdict = event
+            if event.action is FailureAction.REPLAN:
+                self._judge.count_replan(step)
+            self._urgent.append(Close(step))
 
     def due(self, step: int, item: int | None) -> None:
         """Take note that the pause before a retry is over.
@@ -357,9 +314,8 @@ class Machine:
             return
         verdict = self._fans[step].verdict
         if verdict is None or (self._stop and verdict.action is FailureAction.REPLAN):
-            done = self._fans[step].succeeded
-            total = len(self._fans[step].outputs)
-            reason = f"{self._stop}; {done} of {total} elements were done"
+            fan = self._fans[step]
+            reason = f"{self._stop}; {fan.succeeded} of {fan.total} elements were done"
             self._owe(Owed(StepSkipped, step, reason, cause="stopped"))
         elif verdict.action is FailureAction.REPLAN:
             self._release(step)
@@ -549,26 +505,7 @@ class Machine:
             context = again[1] if again is not None and again[0] == attempt else None
             self._urgent.append(Start(step, attempt, context))
         else:
-            self._resume_items(step, fan)
-
-    def _resume_items(self, step: int, fan: _Fan) -> None:
-        fan.pausing.clear()
-        fresh: list[int] = []
-        again: list[StartItems] = []
-        for item, output in enumerate(fan.outputs):
-            failed = self._judge.last(step, item)
-            if output is not None or (failed is not None and failed.action not in _AGAIN):
-                continue
-            if failed is None:
-                fresh.append(item)
-            else:
-                again.append(StartItems(step, (item,), failed.attempt + 1, failed.retry_context))
-        if self._parallel[step]:
-            self._urgent.extend((*again, *([StartItems(step, fresh, 1)] if fresh else ())))
-        else:
-            first = again[0] if again else StartItems(step, fresh[:1], 1)
-            fan.following = first.items[0] + 1
-            self._urgent.append(first)
+            self._urgent.extend(fan.recovered(partial(self._judge.last, step)))
 
     def refuse(self, step: int, error: str, message: str) -> None:
         """Fail a step for a reason that no further attempt can change."""

@@ -47,7 +47,7 @@ FLOORS: dict[str, set[str]] = {
         "workflow_result",
     },
     "plan": {"plan", "plan_faults", "verify"},
-    "machine": {"commands", "judge", "machine"},
+    "machine": {"commands", "fan", "judge", "machine"},
     "executor": {"engine"},
     "workflow": {"defaults", "executor", "run", "workflow"},
     "top": {"__main__", "cli", "testing"},
