@@ -14,6 +14,7 @@ from kairos._version import __version__
 if TYPE_CHECKING:
     from kairos import validators as validators
     from kairos.budget import Budget as Budget
+    from kairos.contracts.labels import Sensitive as Sensitive
     from kairos.enums import AttemptStatus as AttemptStatus
     from kairos.enums import FailureAction as FailureAction
     from kairos.enums import FailureType as FailureType
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "budget": ("Budget",),
+    "contracts.labels": ("Sensitive",),
     "enums": (
         "AttemptStatus",
         "FailureAction",
@@ -192,6 +194,7 @@ __all__ = [
     "SchemaRegistry",
     "ScopedStateProxy",
     "SecurityError",
+    "Sensitive",
     "Severity",
     "Skip",
     "StateError",

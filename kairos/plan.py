@@ -34,9 +34,9 @@ class TaskGraph:
     """A named plan of steps.
 
     `steps` are Steps, or functions (see `kairos.step.step`).  A step depends on what it declares
-    in `depends_on`, on every step that a typed parameter names, and on the step that its foreach
-    runs over.  Names that typed parameters and foreach read, and that no step bears or writes, are
-    `expected_inputs`, each with whether a step needs it.
+    in `depends_on`, on every step that a typed parameter or a placeholder of its prompt names, and
+    on the step that its foreach runs over.  Names that these read, and that no step bears or
+    writes, are `expected_inputs`, each with whether a step needs it.
 
     `steps`, `dependencies` and `dependents` are in declaration order, `index` gives a name's
     position.  A graph with faults can be built and looked at: `validate()` lists them, `check()`
@@ -85,7 +85,7 @@ class TaskGraph:
         resolved: list[tuple[int, ...]] = []
         for i, step in enumerate(self.steps):
             names: Collection[str] = step.depends_on
-            if step.config.foreach is not None or step.signature.typed:
+            if step.config.foreach is not None or step.signature.typed or step.prompt is not None:
                 names = self._names(step)
             try:
                 positions = tuple([index[name] for name in names])
@@ -104,7 +104,7 @@ class TaskGraph:
 
     def _names(self, step: Step) -> list[str]:
         """Return the names a step depends on, and book as inputs those that no step bears."""
-        reads = [*step.signature.reads]
+        reads = [*step.signature.reads, *step.prompted]
         foreach = step.config.foreach
         if foreach is not None:
             reads.append(foreach)
@@ -113,7 +113,7 @@ class TaskGraph:
             if name in self._index:
                 names.append(name)
             else:
-                needed = name == foreach or name in step.signature.required
+                needed = name not in step.signature.reads or name in step.signature.required
                 self._expected[name] = self._expected.get(name, False) or needed
         return list(dict.fromkeys(names))
 
@@ -390,6 +390,9 @@ def _step_to_dict(step: Step, depends_on: list[str]) -> dict[str, Any]:
         "read_keys": None if step.read_keys is None else list(dict.fromkeys(step.read_keys)),
         "write_keys": list(step.write_keys),
         "failure_policy": None if step.failure_policy is None else step.failure_policy.to_dict(),
+        "labels": list(step.labels),
+        "declassify": list(step.declassify),
+        "touches": list(step.touches),
     }
 
 
@@ -406,6 +409,9 @@ def _step_from_dict(data: Any) -> Step:
         read_keys=_field(data, "read_keys", (list, tuple), whose, default=None),
         write_keys=_field(data, "write_keys", (list, tuple), whose, default=None),
         failure_policy=None if policy is None else FailurePolicy.from_dict(policy),
+        labels=_field(data, "labels", (list, tuple), whose, default=()),
+        declassify=_field(data, "declassify", (list, tuple), whose, default=()),
+        touches=_field(data, "touches", (list, tuple), whose, default=()),
     )
 
 

@@ -23,6 +23,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 from kairos.config import DEFAULT_CONFIG, OPTIONS, StepConfig
 from kairos.context import Fence, StepContext
 from kairos.contracts.contract import Contract, compile_contract
+from kairos.contracts.effects import checked_touches, prompt_of, touches_of
 from kairos.exceptions import ConfigError, did_you_mean
 from kairos.failure import FailurePolicy
 from kairos.results import AttemptRecord, ItemResult, StepResult
@@ -85,8 +86,10 @@ class Step:
     steps that come first; `read_keys` what may be read (None: everything, [] nothing) and
     `write_keys` what may be written (default: the step's own name).  `when` is a predicate on what
     the step may read: where it is false the step is skipped and its dependents see None.
-    `validators` are semantic checks that follow the output contract.  Further keywords are the
-    fields of `StepConfig`.
+    `validators` are semantic checks that follow the output contract.  `labels` are borne by its
+    output and by all that is made of it; `declassify` names labels that it is trusted with, and
+    that its output does not bear; `touches` says what it talks to outside the process ("model",
+    "network", "files", "commands").  Further keywords are the fields of `StepConfig`.
 
     Raises ConfigError for a bad name, an action that is not callable, a contract that is none,
     an unknown keyword, and `config` together with keywords.
@@ -97,14 +100,18 @@ class Step:
         "_signature",
         "action",
         "config",
+        "declassify",
         "depends_on",
         "failure_policy",
         "input_contract",
+        "labels",
         "name",
         "options",
         "output_contract",
         "place",
+        "prompt",
         "read_keys",
+        "touches",
         "validators",
         "when",
         "write_keys",
@@ -124,6 +131,9 @@ class Step:
         failure_policy: FailurePolicy | None = None,
         when: Callable[..., Any] | None = None,
         validators: Sequence[Any] = (),
+        labels: Iterable[str] = (),
+        declassify: Iterable[str] = (),
+        touches: Iterable[str] = (),
         **options: Any,
     ) -> None:
         self.place = place = declared_here()
@@ -150,6 +160,12 @@ class Step:
         self.write_keys = (
             (name,) if write_keys is None else _names(name, "write_keys", write_keys, place)
         )
+        self.labels = _names(name, "labels", labels, place) if labels else ()
+        self.declassify = _names(name, "declassify", declassify, place) if declassify else ()
+        self.prompt = prompt_of(action, name, place)
+        said = touches_of(action, name, place)
+        asked = checked_touches(touches, f"touches of step '{name}'", place) if touches else ()
+        self.touches = tuple(dict.fromkeys((*said, *asked)))
         self.read_keys = _readable(self, read_keys)
         self.input_contract = input_contract
         self.output_contract = output_contract
@@ -164,6 +180,15 @@ class Step:
     def contracts(self) -> Contracts:
         """What the declared contracts and annotations compiled to."""
         return self._contracts
+
+    @property
+    def prompted(self) -> tuple[str, ...]:
+        """The keys that the placeholders of its prompt name; `item` of a foreach is none."""
+        if self.prompt is None:
+            return ()
+        if self.config.foreach is None:
+            return self.prompt.names
+        return tuple(name for name in self.prompt.names if name != "item")
 
     def _compile(self) -> Contracts:
         signature = self._signature
@@ -267,6 +292,9 @@ _STEP_KEYWORDS = (
     "failure_policy",
     "when",
     "validators",
+    "labels",
+    "declassify",
+    "touches",
 )
 
 
@@ -321,9 +349,10 @@ def _readable(step: Step, declared: Iterable[str] | None) -> tuple[str, ...] | N
             fix="add foreach='<a step or an input>', or rename the parameter",
         )
     if declared is None:
-        if not signature.typed:
+        if not signature.typed and step.prompt is None:
             return None
-        return (*signature.reads, foreach) if foreach else signature.reads
+        named = (*signature.reads, *step.prompted)
+        return (*named, foreach) if foreach else named
     keys = _names(step.name, "read_keys", declared, step.place)
     needed = (*signature.reads, *((foreach,) if foreach else ()))
     for key in needed:
