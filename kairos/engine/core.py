@@ -23,8 +23,9 @@ from kairos.attempt import (
 from kairos.budget import Ledger
 from kairos.commands import Close, Start, StartItems
 from kairos.engine.crew import Crew
-from kairos.engine.fanout import FanOut, elements_of
+from kairos.engine.fans import Fans
 from kairos.engine.options import Cancel, Late, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
+from kairos.engine.outcomes import completion, overreach, timed_out
 from kairos.engine.record import Record
 from kairos.engine.replanning import ask, request_for, verified
 from kairos.engine.timers import Timers
@@ -33,26 +34,22 @@ from kairos.events import (
     BudgetExhausted,
     CancelRequested,
     Event,
-    FannedOut,
     Fault,
-    ItemCompleted,
     LateResult,
     PlanSpliced,
     Spent,
-    StepCompleted,
-    StepSkipped,
     StepStarted,
     ValidationFinished,
     ValidationStarted,
 )
-from kairos.exceptions import ExecutionError, StateError, StepTimeoutError
+from kairos.exceptions import ExecutionError, StateError
 from kairos.machine import Machine
 from kairos.security import redactor_with, sanitize_exception
-from kairos.state import StateStore, layered, unauthorized
+from kairos.state import StateStore, layered
 from kairos.workflow_result import WorkflowResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from kairos.plan import TaskGraph
 
@@ -108,7 +105,7 @@ class Engine:
         self._needs = graph.outline
         known = options.recipes
         self._recipes: list[Recipe | None] = [None] * len(graph.steps) if known is None else known
-        self._fans: dict[int, FanOut] = {}
+        self._fans = Fans(self.machine, self.record, self.crew, self.clock.time)
         self._surroundings = Surroundings(
             self.run_id,
             self.ledger,
@@ -143,20 +140,12 @@ class Engine:
             elif isinstance(command, StartItems):
                 self._start_items(command, inline=inline)
             elif isinstance(command, Close):
-                self._close(command.step)
+                self._fans.close(command.step)
             else:
                 self._replan(command.step)
         crew.pressed = machine.wants_room
-        if self._fans:
-            self._feed_all()
-
-    def _feed_all(self) -> None:
-        """Give every foreach its share of the workers that steps have left."""
-        share = max(self.crew.limit // len(self._fans), 1)
-        for step, fan in list(self._fans.items()):
-            fan.share = share
-            if not fan.closing and not fan.held:
-                self.crew.feed(fan, step)
+        if self._fans.open:
+            self._fans.feed()
 
     def _recipe(self, step: int) -> Recipe:
         recipe = Recipe(self.graph.steps[step], check=self.options.check)
@@ -191,7 +180,11 @@ class Engine:
         )
         self.record.write(StepStarted(recipe.name, command.attempt, self.clock.time()))
         if recipe.fans_out:
-            self._fan_out(step, work)
+            verdict = gate(work) if recipe.guarded else None
+            if verdict is None:
+                self._fans.begin(step, work, self._held)
+            else:
+                self.absorb(verdict, step)
         elif inline and self._alone(recipe):
             self.absorb(self.crew.here(work, step), step)
         else:
@@ -219,73 +212,15 @@ class Engine:
         else:
             self._deliver(event)
 
-    # -- foreach ---------------------------------------------------------------------------
-
-    def _fan_out(self, step: int, work: Work) -> None:
-        recipe = work.recipe
-        if recipe.guarded and (verdict := gate(work)) is not None:
-            self.absorb(verdict, step)
-            return
-        config = recipe.step.config
-        key = config.foreach or ""
-        elements = elements_of(key, self._held.get(key))
-        if isinstance(elements, str):
-            self.machine.refuse(step, "StateError", elements)
-            self.record.pay()
-            return
-        limit = (
-            min(config.max_concurrency or self.crew.limit, self.crew.limit)
-            if config.parallel
-            else 1
-        )
-        self._fans[step] = FanOut(
-            recipe,
-            elements,
-            MappingProxyType(work.inputs),  # shared by all its elements
-            MappingProxyType(work.visible),
-            self._surroundings,
-            limit,
-        )
-        self.record.write(FannedOut(recipe.name, len(elements), self.clock.time()))
-
     def _start_items(self, command: StartItems, *, inline: bool) -> None:
-        fan = self._fans.get(command.step)
-        if fan is None or fan.closing:
+        fan = self._fans.offer(command)
+        if fan is None:
             return
-        fan.source.extend((item, command.attempt, command.context) for item in command.items)
         serial = not fan.recipe.step.config.parallel  # then the machine hands out one at a time
         if inline and serial and self._alone(fan.recipe):
             work = fan.next_work()
             if work is not None:
                 self.absorb(self.crew.here(work, command.step), command.step)
-
-    def _loop_ended(self, step: int) -> None:
-        self.crew.in_flight -= 1
-        fan = self._fans.get(step)
-        if fan is None:
-            return
-        fan.loops -= 1
-        if fan.closing:
-            self._drain(step, fan)
-
-    def _close(self, step: int) -> None:
-        """Start no further element; tell those that run."""
-        fan = self._fans.get(step)
-        if fan is None:
-            self.machine.drained(step)
-            self.record.pay()
-            return
-        fan.close()
-        for work, of in self.crew.running():
-            if of == step:
-                work.fence.cancel()
-        self._drain(step, fan)
-
-    def _drain(self, step: int, fan: FanOut) -> None:
-        if not fan.loops:
-            self._fans.pop(step, None)
-            self.machine.drained(step)
-            self.record.pay()
 
     # -- outcomes --------------------------------------------------------------------------
 
@@ -301,7 +236,7 @@ class Engine:
             late = (mail.work.recipe.name, mail.work.attempt, mail.work.item_index)
             self.record.write(LateResult(*late, self.clock.time()))
         elif isinstance(mail, LoopEnded):
-            self._loop_ended(mail.step)
+            self._fans.loop_ended(mail.step)
         elif isinstance(mail, Replanned):
             self.crew.in_flight -= 1
             self._replanned(mail)
@@ -325,15 +260,15 @@ class Engine:
         if self.ledger.tripped is not None and not self.machine.stopping:
             self._exhausted()  # before the step completes: it may be the last one
         if outcome.failure is None and outcome.writes:
-            outcome.failure = _overreach(outcome.writes, work.recipe.write_keys)
+            outcome.failure = overreach(outcome.writes, work.recipe.write_keys)
         if outcome.failure is None and item is None:
             outcome.failure = self._store(name, outcome)
         if outcome.failure is not None:
             self._failed(outcome, outcome.failure, step, now)
         else:
-            self.record.write(_completion(outcome, name, now))
+            self.record.write(completion(outcome, name, now))
         if item is not None and self.machine.settled(step):
-            self._fans.pop(step, None)
+            self._fans.forget(step)
             if work.recipe.isolated:
                 self.crew.release(work.recipe.step)
 
@@ -378,9 +313,7 @@ class Engine:
         self.record.write(event)
         if event.action == "retry" and event.delay > 0:
             self.timers.retry_in(event.delay, step, item)
-        fan = self._fans.get(step)
-        if fan is not None and self.machine.goes_on(step):
-            fan.held = False
+        self._fans.judged(step)
 
     # -- time and the end ------------------------------------------------------------------
 
@@ -411,7 +344,7 @@ class Engine:
         for work, step in self.crew.running():
             deadline = work.fence.deadline
             if deadline is not None and now >= deadline:
-                self._give_up(work, step, _timed_out(work))
+                self._give_up(work, step, timed_out(work))
             elif deadline is not None:
                 soonest = min(soonest, deadline)
         self.timers.look_again(soonest, running=not self.idle)
@@ -426,7 +359,7 @@ class Engine:
             self.crew.in_flight -= 1
         self.absorb(outcome, step)
         if work.item_index is not None:
-            self._loop_ended(step)
+            self._fans.loop_ended(step)
 
     def _exhausted(self) -> None:
         budget, message = self.ledger.tripped or ("", "")
@@ -501,38 +434,7 @@ class Engine:
         new = len(graph.steps) - len(self._recipes)
         self._recipes = [*self._recipes, *([None] * new)]  # a copy: other runs share the list
         self._recipes[step] = None
-        self._fans.pop(step, None)
+        self._fans.forget(step)
         self.machine.spliced(graph, step)
         plan = {name: graph.outline[name] for name in names}
         self.record.write(PlanSpliced(graph.steps[step].name, plan, self.clock.time()))
-
-
-def _overreach(writes: Mapping[str, bytes], allowed: Collection[str]) -> Failure | None:
-    """Refuse what a step wrote by reaching around its view of the state."""
-    beyond = next((key for key in writes if key not in allowed), None)
-    return None if beyond is None else failure_of(unauthorized("write", beyond, allowed))
-
-
-def _timed_out(work: Work) -> StepTimeoutError:
-    config = work.recipe.step.config
-    name = work.recipe.name
-    if config.timeout is None:
-        told = f"it was not validated within {config.validation_timeout:g} s"
-    else:
-        told = f"it did not finish within {config.timeout:g} s"
-    return StepTimeoutError(told, step_id=name, attempt=work.attempt)
-
-
-def _completion(outcome: Outcome, name: str, now: float) -> Event:
-    """Return the event of an attempt that did not fail."""
-    work, output, ms = outcome.work, outcome.output or b"null", outcome.ms
-    if work.item_index is not None:
-        item, skipped = work.item_index, bool(outcome.skipped)
-        return ItemCompleted(name, item, work.attempt, output, outcome.writes, skipped, now, ms)
-    if not outcome.skipped:
-        return StepCompleted(name, work.attempt, output, outcome.writes, now, ms)
-    stores_none = True
-    if outcome.skipped == "returned":
-        reason = "its action returned SKIP"
-        return StepSkipped(name, work.attempt, reason, "returned", stores_none, now, ms)
-    return StepSkipped(name, work.attempt, "its `when` was false", "when", stores_none, now, ms)

@@ -1,4 +1,4 @@
-"""A foreach on its way: its elements, and the workers that pull them."""
+"""One foreach on its way: its elements, and the workers that pull them."""
 
 from __future__ import annotations
 
