@@ -7,20 +7,24 @@ object and the instruction are kept, and the line and column are worked out when
 from __future__ import annotations
 
 import sys
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
-    from typing import Any
+    from typing import Any, TypeAlias
 
-__all__ = ["Place", "declared_here", "defined_at"]
+    Position: TypeAlias = tuple[int | None, int | None, int | None, int | None]
+
+__all__ = ["Place", "declared_here", "defined_at", "place_at"]
 
 
 class Place:
-    """A position in a source file: `file`, `line` and `column`, counted from 1."""
+    """A position in a source file: `file`, `line` and `column`, counted from 1.
+
+    `last_line` is where the expression ends that stands there.
+    """
 
     __slots__ = ("_code", "_instruction")
 
@@ -43,12 +47,19 @@ class Place:
         """The column, counted from 1."""
         return self._position()[1]
 
-    def _position(self) -> tuple[int, int]:
+    @property
+    def last_line(self) -> int:
+        """The line in which the expression ends; of a function's place, the same as `line`."""
+        return self._position()[2]
+
+    def _position(self) -> tuple[int, int, int]:
+        first = self._code.co_firstlineno
         if self._instruction < 0:
-            return self._code.co_firstlineno, 1
-        found = next(islice(self._code.co_positions(), self._instruction // 2, None), None)
-        line, _, column, _ = found or (None, None, None, None)
-        return line or self._code.co_firstlineno, (column or 0) + 1
+            return first, 1, first
+        positions, at = _positions(self._code), self._instruction // 2
+        line, last, column, _ = positions[at] if at < len(positions) else (None,) * 4
+        line = line or first
+        return line, (column or 0) + 1, last or line
 
     def __str__(self) -> str:
         """Render `file.py:12`, the file relative to the current directory if it lies below it."""
@@ -61,6 +72,43 @@ class Place:
 
     def __repr__(self) -> str:
         return f"Place({self})"
+
+
+class _Spot(Place):
+    """A place that is known by its numbers, such as that of a comment."""
+
+    __slots__ = ("_column", "_file", "_line")
+
+    def __init__(self, file: str, line: int, column: int) -> None:
+        self._file = file
+        self._line = line
+        self._column = column
+
+    @property
+    def file(self) -> str:
+        return self._file
+
+    def _position(self) -> tuple[int, int, int]:
+        return self._line, self._column, self._line
+
+
+def place_at(file: str, line: int, column: int = 1) -> Place:
+    """Return a place by its numbers, which count from 1."""
+    return _Spot(file, line, column)
+
+
+# A module that declares a thousand steps is asked for the places of all of them, one by one, and
+# has one table of positions.
+_latest: tuple[CodeType | None, tuple[Position, ...]] = (None, ())
+
+
+def _positions(code: CodeType) -> tuple[Position, ...]:
+    global _latest  # noqa: PLW0603 - assigned at once, so that a thread reads a pair that fits
+    known, positions = _latest
+    if known is not code:
+        positions = tuple(code.co_positions())
+        _latest = (code, positions)
+    return positions
 
 
 def declared_here() -> Place | None:

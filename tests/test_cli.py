@@ -301,7 +301,7 @@ def test_validate_says_where_what_and_how_to_mend_it(here: Path) -> None:
     (here / "faulty.py").write_text(FAULTY, encoding="utf-8")
     done = kairos("validate", "faulty.py")
     assert done.exit_code == 1
-    assert "faulty.py:2  KRS004  a" in done.stdout
+    assert "faulty.py:2:5  KRS004  a" in done.stdout
     assert "a → b → a" in done.stdout
     assert "1 error · " in done.stdout
 

@@ -562,7 +562,7 @@ def test_a_report_shows_place_code_and_step_then_both_sides_and_a_fix() -> None:
     text = render([found, warned], steps=9, ms=38.4, color=False)
 
     assert text == (
-        f"{place}  KRS203  score\n"
+        f"{place}:{place.column}  KRS203  score\n"
         "  reads 'doc'\n"
         "  expected  a\n"
         "  found     b\n"

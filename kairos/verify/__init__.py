@@ -1,8 +1,8 @@
 """What can be said against a plan without running a step of it.
 
 `verify_plan` puts a plan through every pass of `PASSES` and returns what they find; `render` puts
-findings into text.  `compare` proves that one contract is inside another, or shows a value that is
-not.  docs/findings.md has a section for each code.
+findings into text, `render_report` all that is known.  `compare` proves that one contract is inside
+another, or shows a value that is not.  docs/findings.md has a section for each code.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from kairos.enums import Severity
 from kairos.verify.actions import ACTION_PASSES
+from kairos.verify.allowances import allowed
 from kairos.verify.findings import CODES, Finding, finding_of, findings_of
 from kairos.verify.flow import FLOW_PASSES
 from kairos.verify.report import Report
 from kairos.verify.scene import Scene
-from kairos.verify.text import render
+from kairos.verify.text import render, render_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -42,6 +43,7 @@ __all__ = [
     "finding_of",
     "findings_of",
     "render",
+    "render_report",
     "verify_plan",
 ]
 
@@ -91,9 +93,10 @@ def examine(scene: Scene) -> Report:
     findings = [finding_of(fault) for fault in scene.graph.validate()]
     for each in PASSES:
         findings += each(scene)
-    findings.sort(key=lambda finding: _rank(finding, scene.graph))
+    kept, suppressed = allowed(scene.graph.steps, findings)
+    kept.sort(key=lambda finding: _rank(finding, scene.graph))
     ms = (perf_counter() - began) * 1000
-    return Report(tuple(findings), steps=len(scene.graph.steps), ms=ms)
+    return Report(tuple(kept), suppressed=tuple(suppressed), steps=len(scene.graph.steps), ms=ms)
 
 
 _WORST_FIRST = tuple(Severity)

@@ -57,7 +57,9 @@ CODES: dict[str, Code] = {
     "KRS211": Code(_ERROR, "a when= that cannot be asked"),
     "KRS212": Code(_ERROR, "a validator that is none"),
     "KRS213": Code(_ERROR, "a contract that cannot be built"),
-    # KRS3xx: what a comment in the source allows
+    # what a comment in the source allows
+    "KRS301": Code(_ERROR, "an allowance without its reason"),
+    "KRS302": Code(_WARNING, "an allowance that allows nothing"),
 }
 
 
