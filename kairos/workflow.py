@@ -25,7 +25,7 @@ from kairos.state import StateStore
 if TYPE_CHECKING:
     from kairos.schema import SchemaRegistry
     from kairos.step import Step
-    from kairos.verify import Finding, Report
+    from kairos.verify import Finding, Report, Scene
     from kairos.workflow_result import WorkflowResult
 
 __all__ = ["Workflow"]
@@ -209,17 +209,22 @@ class Workflow:
 
     def verify(self) -> Report:
         """Return what is known of the workflow without running it: findings, proofs, figures."""
-        from kairos.verify import Scene, examine  # noqa: PLC0415 - a run does not need it
+        from kairos.verify import examine  # noqa: PLC0415 - a run does not need it
 
-        return examine(
-            Scene(
-                self._graph,
-                self._input_names,
-                strict=self._strict,
-                failure_policy=self._policy,
-                contract=self._inputs,
-                sensitive_keys=self._sensitive,
-            )
+        return examine(self.scene)
+
+    @property
+    def scene(self) -> Scene:
+        """What `kairos.verify` looks at: the plan, and what is declared around it."""
+        from kairos.verify import Scene  # noqa: PLC0415 - a run does not need it
+
+        return Scene(
+            self._graph,
+            self._input_names,
+            strict=self._strict,
+            failure_policy=self._policy,
+            contract=self._inputs,
+            sensitive_keys=self._sensitive,
         )
 
     # -- running it ------------------------------------------------------------------------
