@@ -1,114 +1,66 @@
-"""JSON Schema documents: which keywords there are, what each must hold, where a $ref leads.
+"""JSON Schema documents: read as a whole, and every reference followed to what it names.
 
-A document is checked as a whole before anything is asked of it, so that a keyword which could
-not be honoured is refused when the contract is declared and never passed over.
+A document is checked before anything is asked of it, so that a keyword which could not be
+honoured is refused when the contract is declared and never passed over.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urldefrag, urljoin
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from kairos.contracts.rules import regex_engine
-from kairos.exceptions import ConfigError, did_you_mean
-from kairos.source import declared_here
+from kairos.contracts.json_keywords import (
+    NAMED,
+    SCHEMA,
+    SCHEMAS,
+    check_keyword,
+    check_pattern,
+    check_plain,
+    kind_of,
+    refused,
+)
+from kairos.contracts.rules import same_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["ANNOTATIONS", "Document", "format_parser", "mapped", "shown_again"]
+    from kairos.exceptions import ConfigError
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+__all__ = ["Document", "shown_again"]
 
-ANNOTATIONS = frozenset(
-    {
-        "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly",
-        "$comment", "$schema", "$id", "$defs", "contentEncoding", "contentMediaType",
-        "contentSchema", "discriminator",
-    }
-)  # fmt: skip
-"""Keywords that tell of a value and refuse none.
-
-`discriminator` is OpenAPI's; pydantic writes it beside the `oneOf` that does the work."""
-
-_SCHEMA = frozenset(
-    {
-        "items", "contains", "additionalProperties", "propertyNames", "not", "if", "then", "else",
-        "contentSchema",
-    }
-)  # fmt: skip
-_SCHEMAS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-_NAMED = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs"})
-_COUNTS = frozenset(
-    {
-        "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties",
-        "minContains", "maxContains",
-    }
-)  # fmt: skip
-_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
-_TYPES = frozenset({"string", "integer", "number", "boolean", "null", "array", "object"})
-_OTHERS = frozenset(
-    {
-        "type", "enum", "const", "multipleOf", "pattern", "format", "uniqueItems", "required",
-        "dependentRequired", "$ref", "$anchor",
-    }
-)  # fmt: skip
-_KNOWN = _SCHEMA | _SCHEMAS | _NAMED | _COUNTS | _BOUNDS | _OTHERS | ANNOTATIONS
-
-# pydantic's own names for texts that any string may be
-_FREE_FORMATS = frozenset({"binary", "password", "path", "file-path", "directory-path"})
-_PARSED_FORMATS = {
-    "date-time": "datetime.datetime",
-    "date": "datetime.date",
-    "time": "datetime.time",
-    "duration": "datetime.timedelta",
-    "uuid": "uuid.UUID",
-    "uuid1": "pydantic.UUID1",
-    "uuid3": "pydantic.UUID3",
-    "uuid4": "pydantic.UUID4",
-    "uuid5": "pydantic.UUID5",
-    "uuid6": "pydantic.UUID6",
-    "uuid7": "pydantic.UUID7",
-    "uuid8": "pydantic.UUID8",
-    "ipv4": "ipaddress.IPv4Address",
-    "ipv6": "ipaddress.IPv6Address",
-    "ipv4network": "ipaddress.IPv4Network",
-    "ipv6network": "ipaddress.IPv6Network",
-    "ipv4interface": "ipaddress.IPv4Interface",
-    "ipv6interface": "ipaddress.IPv6Interface",
-    "ipvanyaddress": "pydantic.IPvAnyAddress",
-    "ipvanynetwork": "pydantic.IPvAnyNetwork",
-    "ipvanyinterface": "pydantic.IPvAnyInterface",
-    "uri": "pydantic.AnyUrl",
-    "multi-host-uri": "pydantic.MultiHostUrl",
-    "base64": "pydantic.Base64Bytes",
-    "base64url": "pydantic.Base64UrlBytes",
-    "json-string": "pydantic.Json",
-    "email": "pydantic.EmailStr",
-    "name-email": "pydantic.NameEmail",
-}
+_MOST_DEPTH = 400
+_MOST_PARTS = 1_000_000
+_MOST_BITS = 14_000  # of an int: pydantic reads no more than 4,300 digits
+_VALUES = frozenset({"const", "enum", "default", "examples"})  # what stands there is no schema
+_NAMES = frozenset({"$id", "$anchor", "$dynamicAnchor"})
 
 
 class Document:
-    """One checked document; `resolve` follows its references, `recursive` says if they circle."""
+    """One checked document; `resolve` follows its references.
 
-    def __init__(self, root: Any) -> None:
+    With `any_format`, a `format` that nothing here can parse is taken.  Raises ConfigError for
+    what is no JSON Schema 2020-12, with the keyword and place.
+    """
+
+    def __init__(self, root: Any, *, any_format: bool = False) -> None:
         self.root = _json_copy(root)
-        # a part with an $id is a document of its own: references in it start there
-        self._base: dict[int, Any] = {}
-        self._anchors: dict[tuple[int, str], Any] = {}
-        self._refs: list[tuple[dict[str, Any], str]] = []
-        self._schemas: set[int] = set()  # the ids of the parts that are schemas
+        self._any_format = any_format
+        self._resources: dict[str, Any] = {"": self.root}
+        self._base: dict[int, str] = {}  # the URI that references in a schema start from
+        self._anchors: dict[tuple[str, str], Any] = {}
+        self._dynamic: dict[str, list[tuple[str, Any]]] = {}
+        self._refs: list[tuple[dict[str, Any], str, str]] = []  # with the keyword and the place
+        self._pointers: dict[int, str] = {}  # of every part that is a schema
         try:
-            self._check(self.root, "#", self.root)
+            self._check(self.root, "#", "")
+            self._targets: dict[int, Any] = {}
+            for node, keyword, here in self._refs:  # which grows while it is gone through
+                self._targets[id(node)] = self._find(node, keyword, here)
         except RecursionError:
-            raise _refused("the document", "#", "less depth", "too much of it") from None
-        for node, pointer in self._refs:
-            self._find(node, pointer)
+            raise refused("the document", "#", "less depth", "too much of it") from None
         self._refuse_loops()
 
     @property
@@ -118,7 +70,27 @@ class Document:
 
     def resolve(self, node: dict[str, Any]) -> Any:
         """Return the part of the document that the `$ref` of `node` names."""
-        return self._find(node, "#")
+        return self._targets[id(node)]
+
+    def flat(self) -> Any:
+        """Return the document with each reference written as a pointer from its root."""
+        own = not self._anchors and len(self._resources) == 1
+        return self.root if own else self._flattened(self.root)
+
+    def _flattened(self, part: Any) -> Any:
+        if isinstance(part, list):
+            return [self._flattened(inner) for inner in part]
+        if not isinstance(part, dict):
+            return part
+        drop = _NAMES if id(part) in self._pointers else frozenset()
+        out = {name: self._flattened(inner) for name, inner in part.items() if name not in drop}
+        target = self._targets.get(id(part))
+        if isinstance(target, bool):
+            del out["$ref"]
+            out["allOf"] = [*out.get("allOf", ()), target]
+        elif target is not None:
+            out["$ref"] = self._pointers[id(target)].replace("%", "%25")
+        return out
 
     def embedded(self) -> dict[str, Any]:
         """Return the document as a part of another, its references hidden from pydantic.
@@ -138,94 +110,162 @@ class Document:
         digest = hashlib.sha256(to_json(self.root)).hexdigest()[:16]
         return {"$id": f"urn:kairos:schema:{digest}"}
 
-    def _check(self, schema: Any, pointer: str, base: Any) -> None:
+    def _check(self, schema: Any, pointer: str, base: str) -> None:
         if isinstance(schema, bool):
             return
         if not isinstance(schema, dict):
-            raise _refused("a schema", pointer, "an object, true or false", type(schema).__name__)
-        base = schema if "$id" in schema else base
-        self._schemas.add(id(schema))
+            raise refused("a schema", pointer, "an object, true or false", type(schema).__name__)
+        if "$id" in schema:
+            base = self._named(schema, f"{pointer}/$id", base)
+        self._pointers[id(schema)] = pointer
+        self._base[id(schema)] = base
         for keyword, value in schema.items():
             here = f"{pointer}/{_escaped(keyword)}"
-            if keyword not in _KNOWN:
-                raise _refused(
-                    f"the keyword {keyword!r}",
-                    here,
-                    "a keyword of JSON Schema 2020-12 that kairos honours",
-                    "one that would be ignored",
-                    did_you_mean(keyword, _KNOWN) or "leave it out, or say it another way",
-                )
-            if keyword == "$ref":
-                self._check_ref(schema, here, base)
-            elif keyword == "$anchor":
-                self._anchors[id(base), str(value)] = schema
+            check_keyword(keyword, here)
+            if keyword in SCHEMA:
+                self._check(value, here, base)
+            elif keyword in SCHEMAS | NAMED:
+                self._check_several(keyword, value, here, base)
             else:
-                self._check_keyword(keyword, value, here, base)
+                check_plain(keyword, value, here, any_format=self._any_format)
+                self._note(schema, keyword, value, here, base)
+        if "$dynamicRef" in schema:
+            self._plain_ref(schema, pointer, base)
 
-    def _check_keyword(self, keyword: str, value: Any, here: str, base: Any) -> None:
-        if keyword in _SCHEMA:
-            self._check(value, here, base)
-        elif keyword in _SCHEMAS:
+    def _check_several(self, keyword: str, value: Any, here: str, base: str) -> None:
+        if keyword in SCHEMAS:
             if not isinstance(value, list) or not value:
-                raise _refused(
-                    f"{keyword!r}", here, "a list of schemas, at least one", _kind(value)
+                raise refused(
+                    f"{keyword!r}", here, "a list of schemas, at least one", kind_of(value)
                 )
             for index, part in enumerate(value):
                 self._check(part, f"{here}/{index}", base)
-        elif keyword in _NAMED:
-            if not isinstance(value, dict):
-                raise _refused(f"{keyword!r}", here, "an object of schemas", _kind(value))
-            for name, part in value.items():
-                if keyword == "patternProperties":
-                    _check_pattern(name, here)
-                self._check(part, f"{here}/{_escaped(name)}", base)
-        else:
-            _check_plain(keyword, value, here)
+            return
+        if not isinstance(value, dict):
+            raise refused(f"{keyword!r}", here, "an object of schemas", kind_of(value))
+        for name, part in value.items():
+            if keyword == "patternProperties":
+                check_pattern(name, here)
+            self._check(part, f"{here}/{_escaped(name)}", base)
 
-    def _check_ref(self, node: dict[str, Any], here: str, base: Any) -> None:
-        value = node["$ref"]
-        if not isinstance(value, str) or not value.startswith("#"):
-            raise _refused(
+    def _named(self, schema: dict[str, Any], here: str, base: str) -> str:
+        """Note a part with an $id: it is a document of its own, its references start there."""
+        check_plain("$id", schema["$id"], here)
+        uri, fragment = urldefrag(_joined(base, schema["$id"]))
+        if fragment:
+            raise refused("an $id with a fragment", here, "a URI without one", fragment[:60])
+        if not same_json(self._resources.setdefault(uri, schema), schema):
+            raise refused("an $id that stands there twice", here, "one for each", uri[:60])
+        return uri
+
+    def _note(self, schema: dict[str, Any], keyword: str, value: Any, here: str, base: str) -> None:
+        """Remember what the meaning of other parts depends on."""
+        if keyword in {"$anchor", "$dynamicAnchor"}:
+            if not same_json(self._anchors.setdefault((base, value), schema), schema):
+                raise refused(f"the {keyword} {value!r}", here, "one of its name", "another one")
+            if keyword == "$dynamicAnchor":
+                self._dynamic.setdefault(value, []).append((base, schema))
+        elif keyword == "$ref":
+            self._refs.append((schema, "$ref", here))
+
+    def _plain_ref(self, schema: dict[str, Any], pointer: str, base: str) -> None:
+        """Write a $dynamicRef as a $ref: whether it may be one is asked once all is known."""
+        node = schema
+        here = f"{pointer}/$dynamicRef"
+        ref = schema.pop("$dynamicRef")
+        if "$ref" in schema:
+            node = {}
+            schema["allOf"] = [*schema.get("allOf", ()), node]
+            self._pointers[id(node)] = f"{pointer}/allOf/{len(schema['allOf']) - 1}"
+            self._base[id(node)] = base
+        node["$ref"] = ref
+        self._refs.append((node, "$dynamicRef", here))
+
+    def _find(self, node: dict[str, Any], keyword: str, here: str) -> Any:
+        uri, way = urldefrag(_joined(self._base[id(node)], node["$ref"]))
+        if uri not in self._resources:
+            raise refused(
                 "a $ref to another document",
                 here,
                 "a reference inside this document, such as #/$defs/name",
-                _kind(value),
+                node["$ref"][:60],
                 "copy what it refers to into $defs",
             )
-        self._base[id(node)] = base
-        self._refs.append((node, here))
-
-    def _find(self, node: dict[str, Any], pointer: str) -> Any:
-        ref: str = node["$ref"]
-        part = self._base[id(node)]
-        way = unquote(ref[1:])
+        way = unquote(way)
         if way and not way.startswith("/"):
-            part, way = self._anchors.get((id(part), way)), ""
-        for step in way.split("/")[1:]:
-            name = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(part, dict) and name in part:
-                part = part[name]
-            elif isinstance(part, list) and name.isdecimal() and int(name) < len(part):
-                part = part[int(name)]
-            else:
-                part = None
-        if not isinstance(part, bool) and id(part) not in self._schemas:
-            raise _refused("a $ref that leads nowhere", pointer, "a schema that is there", ref)
+            part = self._anchors.get((uri, way))
+            if keyword == "$dynamicRef":
+                part = self._outermost(node, part, way, here)
+        else:
+            part = self._at(uri, way)
+        if part is None:
+            raise refused(
+                "a $ref that leads nowhere", here, "a schema that is there", node["$ref"][:60]
+            )
         return part
+
+    def _at(self, uri: str, way: str) -> Any:
+        """Return the part at a pointer, or None where no schema stands there."""
+        part = self._resources[uri]
+        steps = [step.replace("~1", "/").replace("~0", "~") for step in way.split("/")[1:]]
+        for step in steps:
+            if isinstance(part, dict) and step in part:
+                part = part[step]
+            elif isinstance(part, list) and step.isdecimal() and int(step) < len(part):
+                part = part[int(step)]
+            else:
+                return None
+        if isinstance(part, bool) or id(part) in self._pointers:
+            return part
+        if not isinstance(part, dict) or not _VALUES.isdisjoint(steps):
+            return None
+        # below a keyword of somebody else's, such as OpenAPI's #/components/schemas
+        top = self._pointers[id(self._resources[uri])]
+        self._check(part, top + way, uri)
+        return part
+
+    def _outermost(self, node: dict[str, Any], lexical: Any, name: str, here: str) -> Any:
+        """Return what a $dynamicRef means where that is the same on every way to it."""
+        everywhere = self._dynamic.get(name, [])
+        if len(everywhere) < 2 or all(lexical is not part for _, part in everywhere):  # noqa: PLR2004
+            return lexical
+        root = self._base[id(self.root)]
+        for base, part in everywhere:
+            if base == root and (base or part is lexical):
+                node["$ref"] = f"{base}#{name}"
+                return part
+        raise refused(
+            "a $dynamicRef",
+            here,
+            f"one {name!r} to lead to, or one in the root of the document",
+            "one whose end depends on the way to it",
+            "say $ref",
+        )
 
     def _refuse_loops(self) -> None:
         """Refuse a schema that is defined as itself: asking it about a value would not end."""
-        for node, pointer in self._refs:
-            todo, seen = [self._find(node, pointer)], set()
-            while todo:
-                part = todo.pop()
-                if not isinstance(part, dict) or id(part) in seen:
-                    continue
-                if part is node:
-                    ref = node["$ref"]
-                    raise _refused("a $ref that leads to itself", pointer, "an end", ref)
-                seen.add(id(part))
-                todo += self._same_value(part)
+        done: set[int] = set()
+        for node, _, _ in self._refs:
+            way = [(node, self._same_value(node))]
+            open_now = {id(node)}
+            while way:
+                at, rest = way[-1]
+                part = next(rest, None)
+                if part is None:
+                    way.pop()
+                    open_now.discard(id(at))
+                    done.add(id(at))
+                elif id(part) in open_now:
+                    circle = [one for one, _ in way]
+                    start = next(i for i, one in enumerate(circle) if one is part)
+                    self._refuse_loop({id(one) for one in circle[start:]})
+                elif isinstance(part, dict) and id(part) not in done:
+                    open_now.add(id(part))
+                    way.append((part, self._same_value(part)))
+
+    def _refuse_loop(self, circle: set[int]) -> None:
+        node, _, here = next(ref for ref in self._refs if id(ref[0]) in circle)
+        raise refused("a $ref that leads to itself", here, "an end", node["$ref"][:60])
 
     def _same_value(self, part: dict[str, Any]) -> Iterator[Any]:
         """Yield the schemas that judge the same value as `part` does."""
@@ -239,118 +279,87 @@ class Document:
         yield from part.get("dependentSchemas", {}).values()
 
 
-def _check_plain(keyword: str, value: Any, here: str) -> None:  # noqa: C901 - one case a keyword
-    wrong = ""
-    if keyword in _COUNTS:
-        wrong = "" if _is_whole(value) and value >= 0 else "a whole number from 0 up"
-    elif keyword in _BOUNDS:
-        wrong = "" if _is_number(value) else "a number"
-    elif keyword == "multipleOf":
-        wrong = "" if _is_number(value) and value > 0 else "a number above 0"
-    elif keyword == "type":
-        kinds = value if isinstance(value, list) else [value]
-        right = kinds and all(isinstance(kind, str) and kind in _TYPES for kind in kinds)
-        wrong = "" if right else f"one or several of {', '.join(sorted(_TYPES))}"
-    elif keyword == "enum":
-        wrong = "" if isinstance(value, list) and value else "a list of values, at least one"
-    elif keyword == "required":
-        wrong = "" if _is_names(value) else "a list of names"
-    elif keyword == "dependentRequired":
-        right = isinstance(value, dict) and all(map(_is_names, value.values()))
-        wrong = "" if right else "an object of lists of names"
-    elif keyword == "uniqueItems":
-        wrong = "" if isinstance(value, bool) else "true or false"
-    elif keyword == "pattern":
-        _check_pattern(value, here)
-    elif keyword == "format":
-        _check_format(value, here)
-    elif keyword == "$schema":
-        wrong = "" if str(value).rstrip("#") == _DIALECT else _DIALECT
-    if wrong:
-        raise _refused(f"{keyword!r}", here, wrong, _kind(value))
-
-
-def _check_pattern(value: Any, here: str) -> None:
-    if not isinstance(value, str):
-        raise _refused("a pattern", here, "a string", _kind(value))
+def _joined(base: str, ref: str) -> str:
+    if not ref or ref.startswith("#"):
+        return base + ref
     try:
-        regex_engine(value)
-    except ConfigError as error:
-        found = error.found or "one it does not know"
-        raise _refused("a pattern", here, str(error.expected), found, error.fix) from None
-
-
-def _check_format(value: Any, here: str) -> None:
-    try:
-        known = isinstance(value, str) and (
-            value == "regex" or value in _FREE_FORMATS or format_parser(value) is not None
-        )
-    except ImportError as error:
-        raise _refused(f"the format {value!r}", here, "its parser", str(error)) from None
-    if not known:
-        raise _refused(
-            f"the format {value!r}",
-            here,
-            "a format that pydantic can parse",
-            "one that would be ignored",
-            did_you_mean(str(value), _PARSED_FORMATS) or "leave it out, or use a pattern",
-        )
-
-
-@lru_cache(maxsize=64)
-def format_parser(name: str) -> Callable[[str], bool] | None:
-    """Return what tells whether a text has the format; None where there is nothing to tell."""
-    if name == "regex":
-        return _is_regex
-    path = _PARSED_FORMATS.get(name)
-    if path is None:
-        return None
-    from importlib import import_module  # noqa: PLC0415 - only a document with a format
-
-    from pydantic import TypeAdapter  # noqa: PLC0415 - as above
-
-    module, _, kind = path.rpartition(".")
-    adapter = TypeAdapter[Any](getattr(import_module(module), kind))
-
-    def parses(text: str) -> bool:
-        try:
-            adapter.validate_json(to_json(text), strict=True)
-        except (ValueError, PydanticSerializationError):
-            return False
-        return True
-
-    return parses
-
-
-def _is_regex(text: str) -> bool:
-    try:
-        regex_engine(text)
-    except ConfigError:
-        return False
-    return True
-
-
-def mapped(schema: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return a copy of `schema` with `change` made to each schema directly inside it."""
-    out = dict(schema)
-    for keyword, value in schema.items():
-        if keyword in _SCHEMA:
-            out[keyword] = change(value)
-        elif keyword in _SCHEMAS:
-            out[keyword] = [change(part) for part in value]
-        elif keyword in _NAMED:
-            out[keyword] = {name: change(part) for name, part in value.items()}
-    return out
+        return urljoin(base, ref)
+    except ValueError:
+        return ref
 
 
 def _json_copy(root: Any) -> Any:
+    _measure(root)
     try:
-        copy = from_json(to_json(root, inf_nan_mode="constants"), allow_inf_nan=False)
+        copy = from_json(to_json(root), allow_inf_nan=False)
     except (ValueError, PydanticSerializationError):
         copy = None
     if copy is None or copy != root:
-        raise _refused("the document", "#", "JSON: an object of keywords", type(root).__name__)
+        raise _no_json("#", type(root).__name__)
     return copy
+
+
+def _no_json(pointer: str, found: str) -> ConfigError:
+    return refused("the document", pointer, "JSON: an object of keywords, true or false", found)
+
+
+def _measure(root: Any) -> None:
+    """Refuse what is no JSON, and what is too large or too deep, without writing it out.
+
+    The same Python object may stand in many places: its size is counted in each, once.
+    """
+    sizes: dict[int, int] = {}
+    above: set[int] = set()
+
+    def measure(value: Any, pointer: tuple[Any, ...]) -> int:
+        known = sizes.get(id(value))
+        if known is not None:
+            return known
+        if id(value) in above:
+            raise _no_json("#", "a Python object inside itself")
+        if len(pointer) > _MOST_DEPTH:
+            raise refused("the document", "#", f"at most {_MOST_DEPTH} levels", "more of them")
+        above.add(id(value))
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        size = 1
+        for name, inner in pairs:
+            here = (*pointer, name)
+            odd = _odd(inner) or (isinstance(value, dict) and _odd_name(name))
+            if odd:
+                raise _no_json("#" + "".join(f"/{_escaped(str(one))}" for one in here), odd)
+            size += measure(inner, here) if isinstance(inner, dict | list) else 1
+        if size > _MOST_PARTS:
+            raise refused("the document", "#", f"at most {_MOST_PARTS} parts", "more of them")
+        above.discard(id(value))
+        sizes[id(value)] = size
+        return size
+
+    if isinstance(root, dict | list):
+        try:
+            measure(root, ())
+        except RecursionError:
+            raise refused("the document", "#", "less depth", "too much of it") from None
+
+
+def _odd(value: Any) -> str:
+    """Say what of a value is not JSON's; nothing where all is well."""
+    if isinstance(value, float):
+        return "" if isfinite(value) else "a number that is not finite"
+    if isinstance(value, bool | dict | list) or value is None:
+        return ""
+    if isinstance(value, int):
+        return "" if value.bit_length() <= _MOST_BITS else "an int of too many digits"
+    return _odd_name(value) if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+def _odd_name(name: Any) -> str:
+    if not isinstance(name, str):
+        return "a key that is no text"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "a text with half a surrogate pair"
+    return ""
 
 
 def _hidden(part: Any) -> Any:
@@ -370,33 +379,5 @@ _HIDE = {"$ref": "$kairos-ref", "$defs": "$kairos-defs"}
 _SHOW = {hidden: name for name, hidden in _HIDE.items()}
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return _is_whole(value) or (isinstance(value, float) and isfinite(value))
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
 def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
-
-
-def _kind(value: Any) -> str:
-    return repr(value)[:60] if isinstance(value, str | int | float) else type(value).__name__
-
-
-def _refused(
-    what: str, pointer: str, expected: str, found: str, fix: str | None = None
-) -> ConfigError:
-    return ConfigError(
-        f"JSON Schema: {what} at {pointer} cannot be honoured",
-        where=declared_here(),
-        expected=expected,
-        found=found,
-        fix=fix,
-    )

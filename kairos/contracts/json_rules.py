@@ -23,7 +23,9 @@ from pydantic_core import (
 from pydantic_core import ValidationError as PydanticError
 
 from kairos.contracts.field_errors import RULE
-from kairos.contracts.json_documents import Document, format_parser
+from kairos.contracts.json_documents import Document
+from kairos.contracts.json_evaluated import Seen, looked_at
+from kairos.contracts.json_keywords import format_parser, is_free_format
 from kairos.contracts.rules import regex_engine, same_json
 
 if TYPE_CHECKING:
@@ -31,10 +33,14 @@ if TYPE_CHECKING:
 
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
-__all__ = ["Fault", "JsonRules"]
+__all__ = ["Fault", "JsonRules", "UnknownFormatError"]
 
 _MOST_WORDS = 80  # about the alternatives of a union
 _MOST_FAULTS = 100  # of one part: more help nobody
+
+
+class UnknownFormatError(ValueError):
+    """A value hangs on a `format` that nothing here can parse."""
 
 
 class Fault(NamedTuple):
@@ -54,7 +60,7 @@ class JsonRules:
     """
 
     def __init__(self, document: Any) -> None:
-        self.source = Document(document)
+        self.source = document if isinstance(document, Document) else Document(document)
 
     @property
     def document(self) -> Any:
@@ -124,6 +130,7 @@ class _Judge:
         self._source = source
         # schemas and values live as long as the judgement does, so their ids stay theirs
         self._known: dict[tuple[int, int], _Faults] = {}
+        self._seen: dict[tuple[int, int], Seen] = {}
 
     def faults(self, schema: Any, value: Any) -> _Faults:
         """Return what is wrong with `value`, with places relative to it."""
@@ -154,11 +161,27 @@ class _Judge:
         checks = ((_CHECKS[keyword], schema[keyword]) for keyword in schema if keyword in _CHECKS)
         answers = (check(bound, value) for check, bound in checks)
         found = [Fault((), expected, value) for expected in answers if expected]
+        if "format" in schema and not found:
+            found = _format(schema["format"], value)
         if isinstance(value, list):
             found += yield from self._items(schema, value)
         elif isinstance(value, dict):
             found += yield from self._properties(schema, value)
         found += yield from self._combined(schema, value)
+        found += yield from self._left_over(schema, value)
+        return found
+
+    def _left_over(self, schema: Any, value: Any) -> _Asking:
+        """Find what no other keyword has looked at and the unevaluated ones refuse."""
+        kind = "unevaluatedProperties" if isinstance(value, dict) else "unevaluatedItems"
+        if kind not in schema or not isinstance(value, dict | list):
+            return []
+        rest = schema[kind]
+        seen = yield from looked_at(schema, value, self._source.resolve, self._seen)
+        found: list[Fault] = []
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if name not in seen:
+                found += _below(name, (yield rest, inner))
         return found
 
     def _items(self, schema: Any, value: list[Any]) -> _Asking:
@@ -315,9 +338,14 @@ def _settled(value: Any) -> Any:
     return value
 
 
-def _format(name: str, text: str) -> str:
+def _format(name: str, value: Any) -> list[Fault]:
+    """Ask last: only a value that nothing else refuses hangs on a format that nobody can tell."""
+    if not isinstance(value, str) or is_free_format(name):
+        return []
     parse = format_parser(name)
-    return "" if parse is None or parse(text) else f"str as {name}"
+    if parse is None:
+        raise UnknownFormatError(name)
+    return [] if parse(value) else [Fault((), f"str as {name}", value)]
 
 
 def _on(kind: str, broken: Callable[[Any, Any], bool], words: str) -> Callable[[Any, Any], str]:
@@ -350,7 +378,6 @@ _CHECKS: dict[str, Callable[[Any, Any], str]] = {
     "minLength": _on("string", lambda n, value: len(value) < n, "at least {} characters"),
     "maxLength": _on("string", lambda n, value: len(value) > n, "at most {} characters"),
     "pattern": _on("string", lambda regex, value: not _matches(regex, value), "a match of {}"),
-    "format": _asked("string", _format),
     "minItems": _on("array", lambda n, value: len(value) < n, "at least {} items"),
     "maxItems": _on("array", lambda n, value: len(value) > n, "at most {} items"),
     "uniqueItems": _asked("array", _unique),

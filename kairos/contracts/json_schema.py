@@ -10,15 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from kairos.contracts.fields import FieldDefinition
-from kairos.contracts.json_documents import ANNOTATIONS, Document, mapped
+from kairos.contracts.json_keywords import ASSERTIONS, mapped
 from kairos.contracts.json_rules import JsonRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kairos.contracts.json_documents import Document
+
 __all__ = ["read_json_schema"]
 
 _MAX_PARTS = 5_000  # of a document with its references written out
+_LEFT_OUT = frozenset(
+    {"$defs", "definitions", "$ref", "$anchor", "$dynamicAnchor", "$schema", "$id"}
+)
 _NOTES = ("title", "description", "examples", "deprecated", "default", "readOnly", "writeOnly")
 _OF_STRINGS = {"minLength": "min_length", "maxLength": "max_length", "pattern": "pattern"}
 _OF_NUMBERS = {
@@ -59,7 +64,7 @@ class _Reader:
 
     def _typed(self, node: dict[str, Any]) -> Any:  # noqa: PLR0911 - one answer a kind of schema
         """Return a type that says exactly what `node` demands, or None where there is none."""
-        keywords = node.keys() - ANNOTATIONS
+        keywords = node.keys() & ASSERTIONS
         if not keywords:
             return Any
         if keywords <= {"type", "enum", "const"} and keywords != {"type"}:
@@ -167,14 +172,12 @@ def _written_out(source: Document) -> Any:
         if not isinstance(node, dict):
             return node
         below = (*within, id(node))
-        own = {
-            k: v for k, v in node.items() if k not in {"$defs", "$ref", "$anchor", "$schema", "$id"}
-        }
+        own = {name: part for name, part in node.items() if name not in _LEFT_OUT}
         out = mapped(own, lambda part: written(part, below))
         if "$ref" not in node:
             return out
         target = written(source.resolve(node), below)
-        if out.keys() <= ANNOTATIONS and isinstance(target, dict):
+        if not out.keys() & ASSERTIONS and isinstance(target, dict):
             return {**target, **out}
         return {"allOf": [target], **out} if "allOf" not in out else {"allOf": [target, out]}
 

@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from kairos.contracts.json_documents import mapped
+from kairos.contracts.json_documents import Document
 from kairos.contracts.json_rules import JsonRules
 from kairos.exceptions import ConfigError
 from kairos.verify.proof.limits import UnsupportedError
 
-__all__ = ["checked_document"]
-
-_UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
+__all__ = ["Checked", "checked_document"]
 
 
-def checked_document(document: Any) -> JsonRules | None:
-    """Return the judge of a document, or None for one that only the proof can judge.
+class Checked(NamedTuple):
+    """A document with its references as pointers from the root, and what judges values by it.
+
+    `accepts` raises ValueError where a format that nothing here can parse decides.
+    """
+
+    document: Any
+    accepts: Callable[[Any], bool]
+
+
+def checked_document(document: Any) -> Checked:
+    """Return a document that may be relied on.
 
     Raises UnsupportedError, naming what and where, for what is no JSON Schema 2020-12.
     """
-    put_aside: list[Any] = []
     try:
-        plain = _plain(document, put_aside)
-        if put_aside:
-            # checked as definitions, so that their references are followed from the same root
-            more = {f"unevaluated {n}": part for n, part in enumerate(put_aside)}
-            plain = {**plain, "$defs": {**plain.get("$defs", {}), **more}}
-        rules = JsonRules(plain)
+        source = Document(document, any_format=True)
+        return Checked(source.flat(), JsonRules(source).accepts)
     except ConfigError as error:
         detail = f": {error.found}" if error.found else ""
-        raise UnsupportedError(f"{error.message}{detail}") from None
-    except (AttributeError, TypeError, RecursionError):
-        raise UnsupportedError("a document that is no JSON Schema, or too deep a one") from None
-    return None if put_aside else rules
-
-
-def _plain(schema: Any, put_aside: list[Any]) -> Any:
-    """Return `schema` without the keywords that the judge does not know."""
-    if not isinstance(schema, dict):
-        return schema
-    kept = {key: part for key, part in schema.items() if key not in _UNEVALUATED}
-    put_aside += [_plain(schema[key], put_aside) for key in _UNEVALUATED if key in schema]
-    return mapped(kept, lambda part: _plain(part, put_aside))
+        hint = f" ({error.fix})" if error.fix else ""
+        raise UnsupportedError(f"{error.message}{detail}{hint}") from None
+    except RecursionError:
+        raise UnsupportedError("a document that is too deep") from None

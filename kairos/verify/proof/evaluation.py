@@ -6,7 +6,7 @@ import math
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from kairos.contracts.json_documents import format_parser
+from kairos.contracts.json_keywords import format_parser
 from kairos.contracts.rules import regex_engine, same_json
 from kairos.verify.proof.terms import FAMILY, NUMBERS, Props, Table, exact, scalar
 
@@ -129,4 +129,4 @@ def _has_format(name: str, text: str) -> bool | None:
         except InvalidOperation:
             return False
     parse = format_parser(name)
-    return True if parse is None else parse(text)
+    return None if parse is None else parse(text)

@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from kairos.contracts.json_documents import ANNOTATIONS, format_parser
-from kairos.verify.proof.evaluation import DECIMAL
+from kairos.contracts.json_keywords import ASSERTIONS, is_free_format
 from kairos.verify.proof.limits import UnsupportedError
 from kairos.verify.proof.terms import FALSE, KINDS, TRUE, Items, Props, Table, exact
 from kairos.verify.proof.unevaluated import without_unevaluated
@@ -26,6 +25,7 @@ __all__ = ["OPAQUE", "Reader"]
 OPAQUE = "x-kairos-opaque"
 """A keyword of kairos's own: a list of names for predicates that no keyword can say."""
 
+_SAYING = ASSERTIONS | {OPAQUE}
 _MOST_DEPTH = 100
 _MOST_VALUES = 10_000
 
@@ -59,9 +59,9 @@ class Reader:
         for _ in range(_MOST_DEPTH):
             if not isinstance(schema, dict):
                 break
-            if schema.keys() - ANNOTATIONS == {"$ref"}:
+            if schema.keys() & _SAYING == {"$ref"}:
                 schema = self._target(schema["$ref"])
-            elif schema.keys() - ANNOTATIONS == {"allOf"} and len(schema["allOf"]) == 1:
+            elif schema.keys() & _SAYING == {"allOf"} and len(schema["allOf"]) == 1:
                 schema = schema["allOf"][0]
             else:
                 break
@@ -122,7 +122,7 @@ class Reader:
         if "pattern" in schema:
             found.append(self._table.atom("pattern", schema["pattern"]))
         name = schema.get("format")
-        if name is not None and (name == DECIMAL or format_parser(name) is not None):
+        if name is not None and not is_free_format(name):
             found.append(self._table.atom("format", name))
         return found
 
