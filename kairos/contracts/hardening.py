@@ -15,7 +15,13 @@ from __future__ import annotations
 import marshal
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import SchemaSerializer, SchemaValidator, from_json, to_json
+from pydantic_core import (
+    PydanticSerializationError,
+    SchemaSerializer,
+    SchemaValidator,
+    from_json,
+    to_json,
+)
 from pydantic_core import ValidationError as PydanticError
 
 from kairos.contracts.mending import Mender, Node
@@ -78,6 +84,7 @@ class Hardened:
         mended = mender.mend(schema)
         self._exact = mender.exact
         self._deep = mender.deep
+        self._trusting = mender.trusting
         # An instance is looked into by its field names, so one with aliases cannot be; there a
         # value made of built-ins alone is let through, and an instance is read back.
         self._looks_inside = mender.exact and not mender.aliased
@@ -98,7 +105,7 @@ class Hardened:
         """
         checked = self.validator.validate_python(value)
         if self._looks_inside or (self._exact and _is_builtin(value)):
-            raw = self.serializer.to_json(checked, by_alias=True, warnings=False)
+            raw = self._dumped(checked)
             self._parseable(raw)
             return raw
         return self._read_back(checked)
@@ -131,7 +138,7 @@ class Hardened:
 
     def _read_back(self, checked: Any) -> bytes:
         # An instance may hold anything; let the reading say what is wrong with it, by name.
-        raw = self.serializer.to_json(checked, by_alias=True, warnings=False)
+        raw = self._typed(checked) if self._trusting else self._dumped(checked)
         try:
             again = self.validator.validate_json(raw)
         except PydanticError as error:
@@ -139,16 +146,38 @@ class Hardened:
         _parse(raw)
         if again != checked:
             # what a model does not write at all (private attributes) is no difference
-            before, after = self._fields(checked), self._fields(again)
-            if before != after:
-                raise UnwritableError(
-                    "is not the same when read back: its serializer and its validator disagree",
-                    _first_difference(before, after),
-                )
+            for by_alias in (True, False):  # an extra key may hide a field of either name
+                before, after = self._fields(checked, by_alias), self._fields(again, by_alias)
+                if before != after:
+                    raise UnwritableError(
+                        "is not the same when read back: its serializer and its validator disagree",
+                        _first_difference(before, after),
+                    )
         return raw
 
-    def _fields(self, value: Any) -> Any:
-        return self.serializer.to_python(value, by_alias=True, warnings=False)
+    def _dumped(self, checked: Any) -> bytes:
+        return self.serializer.to_json(checked, by_alias=True, warnings=False)
+
+    def _typed(self, checked: Any) -> bytes:
+        """Return the JSON of a value that is of the declared types, whatever a validator returned.
+
+        Reading it back would convert what is not, so that nobody noticed before a stricter reader.
+        """
+        try:
+            return self.serializer.to_json(checked, by_alias=True, warnings="error")
+        except PydanticSerializationError:  # or an int in a union with float: that is no fault
+            raw = self._dumped(checked)
+        try:
+            self.validator.validate_json(raw, strict=True)
+        except PydanticError as error:
+            place = next((tuple(one["loc"]) for one in error.errors(include_input=False)), ())
+            raise UnwritableError(
+                "is not of its declared type: a validator returned another", place
+            ) from None
+        return raw
+
+    def _fields(self, value: Any, by_alias: bool) -> Any:  # noqa: FBT001 - as pydantic has it
+        return self.serializer.to_python(value, by_alias=by_alias, warnings=False)
 
 
 def _parse(raw: bytes) -> None:

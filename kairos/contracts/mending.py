@@ -52,11 +52,12 @@ _TEMPORAL = frozenset({"ser_json_temporal", "ser_json_timedelta", "val_temporal_
 
 
 class Mender:
-    """One walk over a schema; `exact`, `deep` and `aliased` tell what it met.
+    """One walk over a schema; `exact`, `deep`, `aliased` and `trusting` tell what it met.
 
     exact: the JSON of every part reads back as an equal value.
     deep: values may nest without bound.
     aliased: some field is read under another name than its own.
+    trusting: a validator comes last, so that what it returns is looked at by nobody.
     """
 
     def __init__(self, settings: Mapping[str, Any], json_value: Callable[[Any], Any]) -> None:
@@ -64,6 +65,7 @@ class Mender:
         self.exact = True
         self.deep = False
         self.aliased = False
+        self.trusting = False
         self._json_value = json_value
         self._sealing = {
             name: self.settings[name]
@@ -92,6 +94,7 @@ class Mender:
             "dataclass": self._dataclass,
             "typed-dict": self._typed_dict,
             "definition-ref": self._reference,
+            "function-after": self._after,
         }
 
     def mend(self, schema: Node) -> Node:
@@ -126,9 +129,17 @@ class Mender:
         if node.get("computed_fields"):
             self.exact = False
         behaviour = node.get("extra_behavior") or config.get("extra_fields_behavior")
-        if fields is not None and behaviour == "allow" and "extras_schema" not in node:
-            out["extras_schema"] = self._any({"type": "any"}, config)
+        if fields is not None and behaviour == "allow":
+            self._open(out, config)
         return out
+
+    def _open(self, out: Node, config: Node) -> None:
+        """Mend what holds fields and takes extra keys besides."""
+        if "extras_schema" not in out:
+            out["extras_schema"] = self._any({"type": "any"}, config)
+        fields = out["fields"].values() if isinstance(out["fields"], dict) else out["fields"]
+        if any("serialization_alias" in field for field in fields if isinstance(field, dict)):
+            self.exact = False  # an extra key may be the name that a field is written under
 
     def _field(self, field: Node, config: Node) -> Node:
         self.aliased = self.aliased or "validation_alias" in field
@@ -197,7 +208,14 @@ class Mender:
         if not (is_strict or node.get("metadata", {}).get(_STRICT)) or not _may_confuse(node):
             return node
         apart = {"type": "no-info", "function": _keep_bool_apart}
-        return {"type": "function-wrap", "function": apart, "schema": node}
+        bare = {key: part for key, part in node.items() if key != "ref"}
+        named = {"ref": node["ref"]} if "ref" in node else {}
+        return {"type": "function-wrap", "function": apart, "schema": bare, **named}
+
+    def _after(self, node: Node, config: Node) -> Node:
+        self.exact = False
+        self.trusting = self.trusting or not _returns_its_value(node["function"]["function"])
+        return self._inside(node, config)
 
     def _default(self, node: Node, config: Node) -> Node:
         out = self._inside(node, config)
@@ -283,6 +301,11 @@ def strict(node: Node) -> Node:
     if isinstance(node.get("choices"), dict):
         out["choices"] = {tag: strict(choice) for tag, choice in node["choices"].items()}
     return out
+
+
+def _returns_its_value(function: Any) -> bool:
+    """Say whether a validator is one of kairos's own, which only look."""
+    return str(getattr(function, "__module__", "")).startswith("kairos.contracts.")
 
 
 def _may_confuse(node: Node) -> bool:
