@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from kairos.logger import RunLogger as RunLogger
     from kairos.logger import RunSummary as RunSummary
     from kairos.plan import TaskGraph as TaskGraph
+    from kairos.references import Ref as Ref
     from kairos.results import AttemptRecord as AttemptRecord
     from kairos.results import ItemResult as ItemResult
     from kairos.results import StepResult as StepResult
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
     from kairos.state import StateSnapshot as StateSnapshot
     from kairos.state import StateStore as StateStore
     from kairos.step import SKIP as SKIP
+    from kairos.step import Context as Context
+    from kairos.step import From as From
     from kairos.step import Skip as Skip
     from kairos.step import Step as Step
     from kairos.step import StepConfig as StepConfig
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
     from kairos.validators import LLMValidator as LLMValidator
     from kairos.validators import StructuralValidator as StructuralValidator
     from kairos.verify import Finding as Finding
+    from kairos.wiring import Wiring as Wiring
     from kairos.workflow import Workflow as Workflow
     from kairos.workflow_result import WorkflowResult as WorkflowResult
 
@@ -130,6 +134,7 @@ _HOME = {
         "RunSummary",
     ),
     "plan": ("TaskGraph",),
+    "references": ("Ref",),
     "results": ("AttemptRecord", "ItemResult", "StepResult"),
     "run": ("Run",),
     "schema": (
@@ -141,9 +146,10 @@ _HOME = {
         "ValidationResult",
     ),
     "state": ("ScopedStateProxy", "StateSnapshot", "StateStore"),
-    "step": ("SKIP", "Skip", "Step", "StepConfig", "StepContext", "step"),
+    "step": ("SKIP", "Context", "From", "Skip", "Step", "StepConfig", "StepContext", "step"),
     "validators": ("CompositeValidator", "LLMValidator", "StructuralValidator"),
     "verify": ("Finding",),
+    "wiring": ("Wiring",),
     "workflow": ("Workflow",),
     "workflow_result": ("WorkflowResult",),
 }
@@ -160,6 +166,7 @@ __all__ = [
     "CompositeValidator",
     "ConfigError",
     "ConsoleSink",
+    "Context",
     "ContractPair",
     "ExecutionError",
     "ExecutorHooks",
@@ -173,6 +180,7 @@ __all__ = [
     "FileSink",
     "Finding",
     "ForeachPolicy",
+    "From",
     "ItemResult",
     "JSONLinesSink",
     "KairosError",
@@ -184,6 +192,7 @@ __all__ = [
     "PlanStrategy",
     "PolicyError",
     "RecoveryDecision",
+    "Ref",
     "ReplanRequest",
     "Run",
     "RunInterrupted",
@@ -212,6 +221,7 @@ __all__ = [
     "ValidationError",
     "ValidationLayer",
     "ValidationResult",
+    "Wiring",
     "WorkerCrashError",
     "Workflow",
     "WorkflowResult",

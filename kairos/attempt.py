@@ -14,7 +14,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from kairos.attempts.outputs import checked, finish, recheck
-from kairos.attempts.predicate import parsed
+from kairos.attempts.predicate import TypedInputs, parsed
 from kairos.attempts.words import Failure, failure_of
 from kairos.attempts.work import Outcome, Recipe, Surroundings, Work
 from kairos.contracts.encoding import encode
@@ -143,18 +143,20 @@ def _may_start(work: Work, context: StepContext) -> bool:
 def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, Any]]:
     """Parse what a typed action's parameters name into the types they are annotated with."""
     signature = work.recipe.signature
-    parameters = work.recipe.step.contracts.parameters
+    parameters = work.recipe.parameters
     kwargs: dict[str, Any] = {}
-    for name in signature.reads:
-        raw = work.inputs.get(name)
+    for key, name in signature.parameters.items():
+        raw = work.inputs.get(key)
         if raw is not None:
-            kwargs[name] = parsed(name, raw, parameters.get(name))
-        elif name in signature.required:
-            raise MissingKeyError(name, work.inputs)
+            kwargs[name] = parsed(signature.path(key), raw, parameters.get(key))
+        elif key in signature.required:
+            raise MissingKeyError(key, work.inputs)
     if signature.item is not None and work.item is not None:
         kwargs[signature.item] = parsed("item", work.item, parameters.get(signature.item))
     if signature.context is not None:
         kwargs[signature.context] = context
+        if view := work.recipe.step.contracts.view:
+            context.inputs = TypedInputs(work.inputs, view, work.recipe.read_keys, work.refusals)
     return signature.bind(kwargs) if signature.positional else ([], kwargs)
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias
+
+from typing_extensions import TypeVar
 
 from kairos.budget import Ledger, Spend
 from kairos.config import check_count, check_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from kairos.state import ScopedStateProxy, StateStore
 
-__all__ = ["Fence", "Signal", "StepContext"]
+__all__ = ["Context", "Fence", "In_co", "Signal", "StepContext"]
+
+In_co = TypeVar("In_co", bound=Mapping[str, Any], default=Mapping[str, Any], covariant=True)
 
 
 class Signal:
@@ -62,13 +67,16 @@ class Fence:
             stop()
 
 
-class StepContext:
+class StepContext(Generic[In_co]):
     """What an action is handed: its inputs, its view of the state, and where it stands.
 
     `inputs` maps the workflow's inputs and the outputs of the steps it depends on (or, where
     `read_keys` is declared, exactly those keys) to values of its own; `item` and `item_index` are
     the element of a foreach and its position; `retry_context` says in sanitised words why the
     previous attempt failed.
+
+    `StepContext[In]`, for short `Context[In]`, is a context whose `inputs` are typed by the
+    TypedDict `In`: an action that is annotated so reads the keys of `In`, and no others.
     """
 
     __slots__ = (
@@ -99,7 +107,7 @@ class StepContext:
         ledger: Ledger | None = None,
     ) -> None:
         self.state = state
-        self.inputs = inputs
+        self.inputs: In_co = inputs  # type: ignore[assignment]  # what fills it keeps to In
         self.item = item
         self.retry_context = retry_context
         self.step_id = step_id
@@ -158,3 +166,6 @@ class StepContext:
         self._spent = spend if self._spent is None else self._spent.plus(spend)
         if self._ledger is not None:
             self._ledger.charge(spend)
+
+
+Context: TypeAlias = StepContext

@@ -4,53 +4,82 @@ A function of one unannotated parameter (not named `item`), or of one annotated 
 handed the context.  Any other function is *typed*: its parameters name what it reads (upstream
 steps and the workflow's inputs), `item` is the element of a foreach, a parameter annotated
 `StepContext` (or named `ctx`) is the context, and the annotations are contracts.
+
+Two annotations say more: `Annotated[list[Doc], From("fetch")]` reads a key that is not called like
+the parameter, and `Context[In]` reads the keys of the TypedDict `In` through `ctx.inputs`.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import re
-import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from kairos.exceptions import ConfigError
-from kairos.source import Place, defined_at
+from kairos.exceptions import ConfigError, did_you_mean
+from kairos.hints import ABSENT, Hints, called, is_bare_context, layers, typed_dict
+from kairos.source import Place, declared_here
 
-__all__ = ["ABSENT", "Signature", "read_signature"]
+__all__ = ["ABSENT", "SOURCES", "From", "Signature", "fillable", "read_signature"]
 
-ABSENT: Any = inspect.Parameter.empty
-_CONTEXT_NOTE = re.compile(
-    r"(?:[\w.]*Optional\[)?(?:[\w.]+\.)?StepContext(?:\[.*\])?\]?(?:\s*\|\s*None)?"
-)
+SOURCES = "__kairos_sources__"
+"""The attribute under which a callable may carry the `sources` of `read_signature` itself."""
+
 _CO_VARARGS, _CO_VARKEYWORDS, _CO_COROUTINE = 0x04, 0x08, 0x80
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """The key that a parameter reads, where it is not the parameter's own name.
+
+    `def total(prices: Annotated[list[float], From("price")]) -> float`: for a type checker, and for
+    whoever calls the function, the parameter is a `list[float]`.
+
+    Raises ConfigError for what is no name.
+    """
+
+    key: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str) or not self.key:
+            raise ConfigError(
+                "From() names no key",
+                where=declared_here(),
+                expected="the name of a step or of an input",
+                found="an empty string" if self.key == "" else type(self.key).__name__,
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
     """How to call an action, and what its annotations promise.
 
-    `reads` are the parameters that name steps or inputs, `required` those without a default;
-    `context` and `item` are the names of the parameters that take these, `positional` those that
-    cannot be passed by name, each with its default or ABSENT.  `returns` is ABSENT where nothing
-    is annotated.
+    `reads` are the keys (steps and inputs) that it names, `required` those it cannot do without,
+    `parameters` the parameter that takes each; a key of `reads` that is not in there is read
+    through the context.  `context` and `item` are the names of the parameters that take these,
+    `positional` those that cannot be passed by name, each with its default or ABSENT.
+    `annotations` go by key, and that of the item by its parameter.  `returns` is ABSENT where
+    nothing is annotated, and so is `view`, the TypedDict `In` of a `Context[In]`; `viewed` are its
+    annotations.
     """
 
     typed: bool = False
     is_async: bool = False
     reads: tuple[str, ...] = ()
     required: frozenset[str] = frozenset()
+    parameters: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, Any] = field(default_factory=dict)
     returns: Any = ABSENT
     context: str | None = None
     item: str | None = None
     positional: Mapping[str, Any] = field(default_factory=dict)
+    view: Any = ABSENT
+    viewed: Mapping[str, Any] = field(default_factory=dict)
 
     def bind(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Divide values by name into those passed by position and those passed by name."""
+        """Divide values by parameter into those passed by position and those passed by name."""
         by_name, by_position = dict(values), []
         for name, default in self.positional.items():
             value = by_name.pop(name, default)
@@ -59,30 +88,75 @@ class Signature:
             by_position.append(value)
         return by_position, by_name
 
+    def through(self, key: str) -> str:
+        """Say in words what reads a key: a parameter, or the type of the context."""
+        parameter = self.parameters.get(key)
+        if parameter is None:
+            return f"its Context[{self.view.__name__}]"
+        return f"its parameter '{parameter}'"
+
+    def path(self, key: str) -> str:
+        """Return what stands before the path of a fault within the value of a key."""
+        parameter = self.parameters.get(key, key)
+        return key if parameter == key else f"{parameter}={key}"
+
 
 _CONTEXT_STYLE = Signature()
 _ASYNC_CONTEXT_STYLE = Signature(is_async=True)
 
 
-def read_signature(action: Callable[..., Any], place: Place | None = None) -> Signature:
+def read_signature(
+    action: Callable[..., Any],
+    place: Place | None = None,
+    sources: Mapping[str, str | None] | None = None,
+) -> Signature:
     """Read an action's signature.
 
+    `sources` says what the parameters read, in place of their names: a key, or None for the
+    element of a foreach.  A parameter that it leaves out keeps its default (or is the context).
+
     Raises ConfigError for a parameter that no name can fill (`*args`, `**kwargs` beside named
-    ones) and for an annotation that cannot be resolved.
+    ones), for an annotation that cannot be resolved, for a parameter without a source or a
+    default, and for two parameters that read the same.
     """
-    if type(action) is types.FunctionType:
+    if type(action) is types.FunctionType and sources is None:
         quick = _context_style(action)
         if quick is not None:
             return quick
+    if sources is None:
+        sources = getattr(action, SOURCES, None)
+        sources = sources if isinstance(sources, Mapping) else None  # a mock has any attribute
     try:
         parameters = list(inspect.signature(action).parameters.values())
     except (ValueError, TypeError):  # a built-in that does not tell its parameters
         return _CONTEXT_STYLE
-    is_async = _is_async(action)
-    hints = _Hints(action, place)
-    if _takes_only_a_context(parameters, hints, _bound_keywords(action)):
-        return _ASYNC_CONTEXT_STYLE if is_async else _CONTEXT_STYLE
-    return _typed(action, parameters, hints, is_async=is_async)
+    is_async = any(map(inspect.iscoroutinefunction, layers(action)))
+    hints = Hints(action, place)
+    bound = _bound_keywords(action)
+    if sources is None and (only := _only_context(action, parameters, hints, bound)) is not None:
+        view = ABSENT if only is True else hints.view(only)
+        if view is ABSENT:
+            return _ASYNC_CONTEXT_STYLE if is_async else _CONTEXT_STYLE
+    return _Reading(action, hints, sources, bound).of(parameters, is_async=is_async)
+
+
+def fillable(action: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters that a value can be given for, in order: all but the context.
+
+    Raises ConfigError for what does not tell its parameters, and as `read_signature`.
+    """
+    try:
+        parameters = list(inspect.signature(action).parameters.values())
+    except (ValueError, TypeError):
+        raise ConfigError(
+            f"{called(action)} does not say what parameters it has",
+            where=declared_here(),
+            fix="wrap it into a function with annotations",
+        ) from None
+    hints, bound = Hints(action, declared_here()), _bound_keywords(action)
+    for p in parameters:
+        _refuse_variadic(action, p, hints)
+    return [p for p in parameters if p.name not in bound and not _is_context(p, hints)]
 
 
 def _context_style(action: types.FunctionType) -> Signature | None:
@@ -94,197 +168,211 @@ def _context_style(action: types.FunctionType) -> Signature | None:
         return None
     if notes:
         note = notes.get(code.co_varnames[0])
-        if note is not None and not _is_context(note):
+        if note is not None and not is_bare_context(note):
             return None
     return _ASYNC_CONTEXT_STYLE if code.co_flags & _CO_COROUTINE else _CONTEXT_STYLE
 
 
-def _is_context(note: object) -> bool:
-    """Tell whether an annotation, resolved or still a string, means the step's context."""
-    if isinstance(note, str):
-        return _CONTEXT_NOTE.fullmatch(note.strip()) is not None
-    if get_origin(note) in (Union, types.UnionType):
-        kinds = [kind for kind in get_args(note) if kind is not type(None)]
-        return len(kinds) == 1 and _is_context(kinds[0])
-    name: str = getattr(get_origin(note) or note, "__name__", "")
-    return name.rpartition(".")[2] == "StepContext"
+def _is_context(parameter: inspect.Parameter, hints: Hints) -> bool:
+    return hints.is_context(parameter) or (
+        parameter.name == "ctx" and hints.raw(parameter) is ABSENT
+    )
 
 
-def _takes_only_a_context(
-    parameters: list[inspect.Parameter], hints: _Hints, bound: set[str]
-) -> bool:
+def _only_context(
+    action: Callable[..., Any],
+    parameters: list[inspect.Parameter],
+    hints: Hints,
+    bound: set[str],
+) -> inspect.Parameter | Literal[True] | None:
+    """Return the parameter of an action that takes a context and nothing else.
+
+    True stands for one that takes whatever it is given: `print`, a mock, a wrapper.
+    """
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        # `print`, a mock, a wrapper: whatever takes anything takes a context
-        return all(
+        anything = all(
             p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
             or (p.kind is p.KEYWORD_ONLY and p.default is not p.empty)
             for p in parameters
         )
+        return True if anything else None
     named = [p for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in bound]
     required = [p for p in named if p.default is p.empty]
-    candidates = required or named[:1]
-    if len(candidates) != 1 or (len(named) > 1 and not _is_context(hints.raw(candidates[0]))):
-        return False
-    (only,) = candidates
-    if only.kind is only.KEYWORD_ONLY:
-        return False
-    note = hints.raw(only)
-    if note is only.empty:
-        return len(named) == 1 and only.name != "item"
-    return _is_context(note) and len(named) == 1
+    if _binds_in_a_loop(action, named, required):
+        return named[0]
+    if len(named) != 1 or named[0].kind is named[0].KEYWORD_ONLY:
+        return None
+    (only,) = named
+    if hints.raw(only) is ABSENT:
+        return None if only.name == "item" else only
+    return only if hints.is_context(only) else None
 
 
-def _typed(
+def _binds_in_a_loop(
     action: Callable[..., Any],
-    parameters: list[inspect.Parameter],
-    hints: _Hints,
-    *,
-    is_async: bool,
-) -> Signature:
-    reads: list[str] = []
-    required: set[str] = set()
-    positional: dict[str, Any] = {}
-    context = item = None
-    bound = _bound_keywords(action)
-    for p in parameters:
-        if p.name in bound:
-            continue  # a partial has settled it: no input of that name may change it
-        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-            raise ConfigError(
-                f"{_called(action)} takes {p}, which names nothing it reads",
-                where=hints.place,
-                expected="named parameters: upstream steps, inputs, item, ctx",
-                fix="name what the step reads, or take a StepContext alone",
-            )
-        if p.kind is p.POSITIONAL_ONLY:
-            positional[p.name] = p.default
-        if _is_context(hints.raw(p)) or (p.name == "ctx" and hints.raw(p) is p.empty):
-            context = p.name
-        elif p.name == "item":
-            item = p.name
-        else:
-            reads.append(p.name)
-        if p.default is p.empty:
-            required.add(p.name)
-    resolved = hints.resolved()
-    return Signature(
-        typed=True,
-        is_async=is_async,
-        reads=tuple(reads),
-        required=frozenset(required),
-        annotations={k: v for k, v in resolved.items() if k in reads or k == item},
-        returns=resolved.get("return", ABSENT),
-        context=context,
-        item=item,
-        positional=positional,
+    named: list[inspect.Parameter],
+    required: list[inspect.Parameter],
+) -> bool:
+    """Tell `lambda ctx, i=i: ...`, the idiom that binds a loop's variable: `i` is no key."""
+    is_lambda = getattr(action, "__name__", "") == "<lambda>"
+    return (
+        is_lambda
+        and required == named[:1]
+        and [p.name for p in required] == ["ctx"]
+        and required[0].kind is not inspect.Parameter.KEYWORD_ONLY
     )
 
 
-def _bound_keywords(action: Callable[..., Any]) -> set[str]:
-    partials = (each for each in _layers(action) if isinstance(each, functools.partial))
-    return {name for each in partials for name in each.keywords}
+def _refuse_variadic(action: Callable[..., Any], p: inspect.Parameter, hints: Hints) -> None:
+    if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+        raise ConfigError(
+            f"{called(action)} takes {p}, which names nothing it reads",
+            where=hints.place,
+            expected="named parameters: upstream steps, inputs, item, ctx",
+            fix="name what the step reads, or take a StepContext alone",
+        )
 
 
-def _called(action: Callable[..., Any]) -> str:
-    return f"{getattr(action, '__name__', type(action).__name__)}()"
+class _Reading:
+    """The signature of a typed function, as it is read parameter by parameter."""
 
-
-def _layers(action: Any) -> Iterator[Callable[..., Any]]:
-    """Yield an action and what is called below it: through partials, decorators and objects."""
-    seen: set[int] = set()
-    while id(action) not in seen:
-        seen.add(id(action))
-        yield action
-        if isinstance(action, functools.partial):
-            action = action.func
-        elif hasattr(action, "__wrapped__"):
-            action = getattr(action, "__wrapped__")  # noqa: B009 - not every callable has it
-        elif isinstance(action, type):
-            made = inspect.getattr_static(action, "__init__")
-            if "__signature__" not in action.__dict__ and _is_function(made):
-                action = made
-        elif not isinstance(action, types.MethodType) and _is_function(type(action).__call__):
-            action = type(action).__call__
-
-
-def _is_function(thing: object) -> bool:
-    return isinstance(thing, types.FunctionType)
-
-
-def _innermost(action: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that carries the annotations."""
-    *_, last = _layers(action)
-    return last
-
-
-def _is_async(action: Callable[..., Any]) -> bool:
-    """Tell whether calling an action gives something to await.
-
-    A decorator may hide a coroutine function behind a plain one, or make one of a plain one.
-    """
-    return any(map(inspect.iscoroutinefunction, _layers(action)))
-
-
-class _Hints:
-    """The annotations of an action, raw at first and resolved on demand."""
-
-    def __init__(self, action: Callable[..., Any], place: Place | None) -> None:
+    def __init__(
+        self,
+        action: Callable[..., Any],
+        hints: Hints,
+        sources: Mapping[str, str | None] | None,
+        bound: set[str],
+    ) -> None:
         self._action = action
-        self._function = _innermost(action)
-        self._notes = getattr(self._function, "__annotations__", {})
-        self.place = defined_at(self._function) or place
+        self._hints = hints
+        self._sources = sources
+        self._bound = bound
+        self._parameters: dict[str, str] = {}
+        self._required: set[str] = set()
+        self._context: str | None = None
+        self._item: str | None = None
+        self._viewed: tuple[Any, dict[str, Any]] = (ABSENT, {})
 
-    def raw(self, parameter: inspect.Parameter) -> Any:
-        return self._notes.get(parameter.name, parameter.empty)
+    def of(self, parameters: list[inspect.Parameter], *, is_async: bool) -> Signature:
+        # a partial has settled what it has bound: no input of that name may change it
+        open_ = [p for p in parameters if p.name not in self._bound]
+        for p in open_:
+            _refuse_variadic(self._action, p, self._hints)
+        resolved = self._hints.resolved()
+        self._refuse_unknown(open_)
+        for p in open_:
+            self._read(p, resolved.get(p.name, ABSENT))
+        annotations = {
+            key: _without_source(resolved[name])
+            for key, name in self._parameters.items()
+            if name in resolved
+        }
+        view, viewed = self._viewed
+        reads = tuple(dict.fromkeys((*self._parameters, *viewed)))
+        if self._item is not None:
+            self._refuse_eclipsed(reads)
+            if self._item in resolved:
+                annotations[self._item] = _without_source(resolved[self._item])
+        return Signature(
+            typed=True,
+            is_async=is_async,
+            reads=reads,
+            required=frozenset(self._required),
+            parameters=self._parameters,
+            annotations=annotations,
+            returns=resolved.get("return", ABSENT),
+            context=self._context,
+            item=self._item,
+            positional={p.name: p.default for p in open_ if p.kind is p.POSITIONAL_ONLY},
+            view=view,
+            viewed=viewed,
+        )
 
-    def resolved(self) -> dict[str, Any]:
-        """Resolve string annotations, also against the locals of the code that declares the step.
+    def _read(self, p: inspect.Parameter, note: Any) -> None:
+        given = self._sources
+        if given is not None and p.name in given:
+            source = given[p.name]
+        elif _is_context(p, self._hints):
+            self._context = p.name
+            self._look_through(p)
+            return
+        elif given is not None:
+            if p.default is p.empty:
+                raise self._fault(f"parameter '{p.name}' of {called(self._action)} is given none")
+            return
+        elif (source := _source(note)) is None and p.name != "item":
+            source = p.name
+        if source is None:
+            if self._item is not None:
+                raise self._fault(f"{called(self._action)} takes the element of a foreach twice")
+            self._item = p.name
+            return
+        if source in self._parameters:
+            raise self._fault(
+                f"parameters '{self._parameters[source]}' and '{p.name}' of"
+                f" {called(self._action)} both read '{source}'",
+                fix="read it once, and use it twice in the function",
+            )
+        self._parameters[source] = p.name
+        if p.default is p.empty:
+            self._required.add(source)
 
-        A model that is defined inside a function (a test, most often) is in no module's globals,
-        so the frames of the declaration are searched as well.
-        """
-        namespace: dict[str, Any] | None = None
-        try:
-            hints = get_type_hints(self._function, include_extras=True)
-        except Exception:  # noqa: BLE001 - an annotation is code: anything may happen
-            namespace = {}
-            for scope in _outer_locals():
-                namespace = {**scope, **namespace}
-            try:
-                hints = get_type_hints(self._function, localns=namespace, include_extras=True)
-            except Exception as error:  # noqa: BLE001 - an annotation is code: anything may happen
-                raise ConfigError(
-                    f"an annotation of {_called(self._action)} cannot be resolved"
-                    f" ({type(error).__name__}: {error})",
-                    where=self.place,
-                    fix="import the name at run time, not only under TYPE_CHECKING",
-                ) from None
-        if isinstance(self._action, type):
-            hints.pop("return", None)  # that of its `__init__`
-        if "return" in hints:
-            hints["return"] = _without_skip(hints["return"])
-        return {name: _plain_none(hint) for name, hint in hints.items()}
+    def _look_through(self, p: inspect.Parameter) -> None:
+        view = self._hints.view(p)
+        if view is not ABSENT:
+            notes, required = typed_dict(view, self._hints.place)
+            self._viewed = (view, notes)
+            self._required |= required
+
+    def _refuse_unknown(self, parameters: list[inspect.Parameter]) -> None:
+        names = [p.name for p in parameters]
+        for name, key in (self._sources or {}).items():
+            if name not in names:
+                raise self._fault(
+                    f"{called(self._action)} has no parameter '{name}' to give a source",
+                    expected=", ".join(names) or "no parameters",
+                    fix=did_you_mean(name, names),
+                )
+            if key is not None and (not isinstance(key, str) or not key):
+                raise self._fault(
+                    f"the source of parameter '{name}' of {called(self._action)} is no key",
+                    expected="the name of a step or of an input; None for the element of a foreach",
+                    found="an empty string" if key == "" else type(key).__name__,
+                )
+
+    def _refuse_eclipsed(self, reads: tuple[str, ...]) -> None:
+        """Refuse a key that is called like the item's parameter, and read otherwise."""
+        if self._item in reads:
+            other = self._parameters.get(self._item)
+            reader = f"parameter '{other}'" if other else "its context"
+            raise self._fault(
+                f"parameter '{self._item}' of {called(self._action)} is the element of a foreach,"
+                f" and {reader} reads the key"
+                f" '{self._item}'",
+                fix=f"rename parameter '{self._item}'",
+            )
+
+    def _fault(self, message: str, **told: str | None) -> ConfigError:
+        return ConfigError(message, where=self._hints.place, **told)
 
 
-def _outer_locals() -> Iterator[dict[str, Any]]:
-    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001 - see resolved()
-    seen = 0
-    while frame is not None and seen < 4:  # noqa: PLR2004 - the declaration and its near callers
-        name = frame.f_globals.get("__name__", "")
-        if not (name == "kairos" or name.startswith("kairos.")):
-            seen += 1
-            yield frame.f_locals
-        frame = frame.f_back
+def _source(note: Any) -> str | None:
+    """Return the key that an annotation names with `From`, or None."""
+    if get_origin(note) is not Annotated:
+        return None
+    return next((each.key for each in get_args(note)[1:] if isinstance(each, From)), None)
 
 
-def _plain_none(hint: Any) -> Any:
-    return None if hint is type(None) else hint
+def _without_source(note: Any) -> Any:
+    """Take `From` out of an annotation: what is left is the contract."""
+    if _source(note) is None:
+        return note
+    kind, *extras = get_args(note)
+    kept = tuple(each for each in extras if not isinstance(each, From))
+    kind = None if kind is type(None) else kind
+    return Annotated[(kind, *kept)] if kept else kind
 
 
-def _without_skip(hint: Any) -> Any:
-    """Take SKIP's type out of `-> Score | Skip`: skipping is no output."""
-    if get_origin(hint) in (Union, types.UnionType):
-        kept = tuple(a for a in get_args(hint) if getattr(a, "__name__", "") != "Skip")
-        if len(kept) < len(get_args(hint)):
-            return Union[kept]  # noqa: UP007 - a union of what is known only now
-    return hint
+def _bound_keywords(action: Callable[..., Any]) -> set[str]:
+    partials = (each for each in layers(action) if isinstance(each, functools.partial))
+    return {name for each in partials for name in each.keywords}

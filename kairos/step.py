@@ -16,25 +16,41 @@ from __future__ import annotations
 import re
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeVar, overload
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
-from kairos.config import DEFAULT_CONFIG, OPTIONS, StepConfig
-from kairos.context import Fence, StepContext
+import typing_extensions
+
+from kairos.config import StepConfig
+from kairos.context import Context, Fence, In_co, StepContext
 from kairos.contracts.contract import Contract, compile_contract
 from kairos.contracts.effects import checked_touches, prompt_of, touches_of
-from kairos.exceptions import ConfigError, did_you_mean
-from kairos.failure import FailurePolicy
+from kairos.declaring import (
+    bad_name,
+    config_of,
+    names_of,
+    policy_of,
+    sources_of,
+    validators_of,
+)
+from kairos.exceptions import ConfigError
+from kairos.hints import own_name
 from kairos.results import AttemptRecord, ItemResult, StepResult
-from kairos.signature import ABSENT, Signature, read_signature
-from kairos.source import Place, declared_here, defined_at
+from kairos.signature import ABSENT, From, Signature, read_signature
+from kairos.source import declared_here, defined_at
+
+if TYPE_CHECKING:
+    from kairos.failure import FailurePolicy
+    from kairos.keywords import StepKeywords
 
 __all__ = [
     "SKIP",
     "AttemptRecord",
+    "Context",
     "Contracts",
     "Fence",
+    "From",
     "ItemResult",
     "Skip",
     "Step",
@@ -42,10 +58,13 @@ __all__ = [
     "StepContext",
     "StepResult",
     "as_step",
+    "declared_step",
     "step",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
+Out_co = typing_extensions.TypeVar("Out_co", default=Any, covariant=True)
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 
 
@@ -79,7 +98,7 @@ SKIP = Skip()
 """Return it from an action to skip: nothing is checked, None is stored, dependents see None."""
 
 
-class Step:
+class Step(Generic[In_co, Out_co]):
     """A named action with its contracts, its scope and its failure policy.
 
     `action` takes a `StepContext`, or is a typed function (see the module).  `depends_on` names
@@ -89,7 +108,13 @@ class Step:
     `validators` are semantic checks that follow the output contract.  `labels` are borne by its
     output and by all that is made of it; `declassify` names labels that it is trusted with, and
     that its output does not bear; `touches` says what it talks to outside the process ("model",
-    "network", "files", "commands").  Further keywords are the fields of `StepConfig`.
+    "network", "files", "commands").  `sources` says, parameter by parameter, which key a typed
+    function reads where that is not the parameter's own name (None: the element of the foreach);
+    parameters that it leaves out keep their defaults.  Further keywords are the fields of
+    `StepConfig`.
+
+    To a type checker `Step[In, Out]` is what the context shows, for an action of a `Context[In]`,
+    and what the action returns.
 
     Raises ConfigError for a bad name, an action that is not callable, a contract that is none,
     an unknown keyword, and `config` together with keywords.
@@ -111,12 +136,42 @@ class Step:
         "place",
         "prompt",
         "read_keys",
+        "sources",
         "touches",
         "validators",
         "when",
         "write_keys",
     )
 
+    # For type checkers: an action in either style, plain or async, says what In and Out are.
+    @overload
+    def __init__(
+        self,
+        name: str,
+        action: Callable[[StepContext[In_co]], Coroutine[Any, Any, Out_co]],
+        **keywords: Unpack[StepKeywords],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        name: str,
+        action: Callable[[StepContext[In_co]], Out_co],
+        **keywords: Unpack[StepKeywords],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Step[Mapping[str, Any], R],
+        name: str,
+        action: Callable[..., Coroutine[Any, Any, R]],
+        **keywords: Unpack[StepKeywords],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Step[Mapping[str, Any], R],
+        name: str,
+        action: Callable[..., R],
+        **keywords: Unpack[StepKeywords],
+    ) -> None: ...
     def __init__(
         self,
         name: str,
@@ -134,11 +189,12 @@ class Step:
         labels: Iterable[str] = (),
         declassify: Iterable[str] = (),
         touches: Iterable[str] = (),
+        sources: Mapping[str, str | None] | None = None,
         **options: Any,
     ) -> None:
         self.place = place = declared_here()
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise _bad_name(name, place)
+            raise bad_name(name, place)
         if not callable(action):
             raise ConfigError(
                 f"the action of step '{name}' is not callable",
@@ -149,25 +205,30 @@ class Step:
         self.name = name
         self.action = action
         self.options: frozenset[str] = frozenset(options)
-        self.config = _config(name, config, options, place)
-        self.failure_policy = _policy(name, failure_policy, place)
-        self.validators = _validators(name, validators, place)
+        self.config = config_of(name, config, options, place)
+        self.failure_policy = policy_of(name, failure_policy, place)
+        self.validators = validators_of(name, validators, place)
         self.when = when
         if when is not None and not callable(when):
             raise ConfigError(f"when= of step '{name}' is not callable", where=place)
-        self._signature = signature = read_signature(action, place)
-        self.depends_on = _names(name, "depends_on", depends_on or (), place)
+        self.sources = None if sources is None else sources_of(name, sources, place)
+        self._signature = signature = read_signature(action, place, self.sources)
+        self.depends_on = names_of(name, "depends_on", depends_on or (), place)
         self.write_keys = (
-            (name,) if write_keys is None else _names(name, "write_keys", write_keys, place)
+            (name,) if write_keys is None else names_of(name, "write_keys", write_keys, place)
         )
-        self.labels = _names(name, "labels", labels, place) if labels else ()
-        self.declassify = _names(name, "declassify", declassify, place) if declassify else ()
+        self.labels = names_of(name, "labels", labels, place) if labels else ()
+        self.declassify = names_of(name, "declassify", declassify, place) if declassify else ()
         self.prompt = prompt_of(action, name, place)
         said = touches_of(action, name, place)
         asked = checked_touches(touches, f"touches of step '{name}'", place) if touches else ()
         self.touches = tuple(dict.fromkeys((*said, *asked)))
         self.read_keys = _readable(self, read_keys)
-        self.input_contract = input_contract
+        self.input_contract = (
+            signature.view
+            if input_contract is None and signature.view is not ABSENT
+            else input_contract
+        )
         self.output_contract = output_contract
         self._contracts = self._compile() if signature.typed or _declares(self) else _NO_CONTRACTS
 
@@ -204,7 +265,18 @@ class Step:
             parameters={
                 name: contract
                 for name, note in signature.annotations.items()
-                if (contract := self._contract(note, f"parameter '{name}'", none_is_a_type=True))
+                if (
+                    contract := self._contract(
+                        note,
+                        f"parameter '{signature.parameters.get(name, name)}'",
+                        none_is_a_type=True,
+                    )
+                )
+            },
+            view={
+                key: contract
+                for key, note in signature.viewed.items()
+                if (contract := self._contract(note, f"key '{key}' of the context"))
             },
         )
 
@@ -224,11 +296,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Contracts:
-    """The compiled contracts of a step; `parameters` by the name of the parameter."""
+    """The compiled contracts of a step.
+
+    `parameters` go by the key that is read, that of the item of a foreach by its parameter.  `view`
+    has those of the keys that a `Context[In]` shows.
+    """
 
     input: Contract | None
     output: Contract | None
     parameters: Mapping[str, Contract]
+    view: Mapping[str, Contract] = field(default_factory=dict)
 
 
 _NO_CONTRACTS = Contracts(None, None, {})
@@ -238,113 +315,12 @@ def _declares(step: Step) -> bool:
     return step.input_contract is not None or step.output_contract is not None
 
 
-def _bad_name(name: object, place: Place | None) -> ConfigError:
-    return ConfigError(
-        "a step's name is not one" if not isinstance(name, str) else f"bad step name {name[:60]!r}",
-        where=place,
-        expected="letters, digits, '_' and '-'",
-        found=type(name).__name__
-        if not isinstance(name, str)
-        else "an empty string"
-        if not name
-        else None,
-        fix="name it: Step('name', lambda ctx: ...)" if name == "<lambda>" else None,
-    )
-
-
-def _config(
-    name: str, config: StepConfig | None, options: dict[str, Any], place: Place | None
-) -> StepConfig:
-    if not options:
-        if config is None:
-            return DEFAULT_CONFIG
-        if not isinstance(config, StepConfig):
-            raise ConfigError(
-                f"config of step '{name}' is no StepConfig",
-                where=place,
-                found=type(config).__name__,
-            )
-        return config
-    for option in options:
-        if option not in OPTIONS:
-            raise ConfigError(
-                f"Step '{name}' takes no keyword '{option}'",
-                where=place,
-                expected="one of " + ", ".join((*_STEP_KEYWORDS, *OPTIONS)),
-                fix=did_you_mean(option, (*_STEP_KEYWORDS, *OPTIONS)),
-            )
-    if config is not None:
-        raise ConfigError(
-            f"Step '{name}' is given config and also {', '.join(options)}",
-            where=place,
-            fix="put all of them into the StepConfig, or none",
-        )
-    return StepConfig(**options)
-
-
-_STEP_KEYWORDS = (
-    "depends_on",
-    "config",
-    "input_contract",
-    "output_contract",
-    "read_keys",
-    "write_keys",
-    "failure_policy",
-    "when",
-    "validators",
-    "labels",
-    "declassify",
-    "touches",
-)
-
-
-def _policy(name: str, policy: Any, place: Place | None) -> FailurePolicy | None:
-    if policy is None or isinstance(policy, FailurePolicy):
-        return policy
-    raise ConfigError(
-        f"failure_policy of step '{name}' is no FailurePolicy",
-        where=place,
-        found=type(policy).__name__,
-    )
-
-
-def _validators(name: str, validators: Any, place: Place | None) -> tuple[Any, ...]:
-    if isinstance(validators, str) or not isinstance(validators, Iterable):
-        raise ConfigError(
-            f"validators of step '{name}' is not a list",
-            where=place,
-            expected="a list of objects with validate(data, schema)",
-            found=type(validators).__name__,
-        )
-    return tuple(validators)
-
-
-def _names(
-    step: str, what: str, names: Iterable[str] | str, place: Place | None
-) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise ConfigError(
-            f"{what} of step '{step}' is a string, not a list of names",
-            where=place,
-            fix=f"write {what}=['{names}']",
-        )
-    kept: tuple[Any, ...] = tuple(names) if isinstance(names, Iterable) else (names,)
-    for each in kept:
-        if not isinstance(each, str) or not each:
-            raise ConfigError(
-                f"{what} of step '{step}' is not a list of names",
-                where=place,
-                found="an empty name" if each == "" else type(each).__name__,
-            )
-    return kept if len(kept) < 2 else tuple(dict.fromkeys(kept))  # noqa: PLR2004 - nothing repeats
-
-
 def _readable(step: Step, declared: Iterable[str] | None) -> tuple[str, ...] | None:
     """Work out what a step may read: what it declares, or what its parameters name."""
     signature, foreach = step.signature, step.config.foreach
     if signature.item is not None and foreach is None:
         raise ConfigError(
-            f"step '{step.name}' takes 'item' and has no foreach to take it from",
+            f"step '{step.name}' takes '{signature.item}' and has no foreach to take it from",
             where=step.place,
             fix="add foreach='<a step or an input>', or rename the parameter",
         )
@@ -352,18 +328,24 @@ def _readable(step: Step, declared: Iterable[str] | None) -> tuple[str, ...] | N
         if not signature.typed and step.prompt is None:
             return None
         named = (*signature.reads, *step.prompted)
-        return (*named, foreach) if foreach else named
-    keys = _names(step.name, "read_keys", declared, step.place)
+        return (*named, foreach) if foreach and foreach not in named else named
+    keys = names_of(step.name, "read_keys", declared, step.place)
     needed = (*signature.reads, *((foreach,) if foreach else ()))
     for key in needed:
         if key not in keys:
             raise ConfigError(
-                f"step '{step.name}' needs '{key}', which its read_keys do not allow",
+                f"{_reader(step, key)} needs '{key}', which its read_keys do not allow",
                 where=step.place,
                 expected=f"read_keys with '{key}'",
                 found=", ".join(keys) or "no key at all",
             )
     return keys
+
+
+def _reader(step: Step, key: str) -> str:
+    parameter = step.signature.parameters.get(key, key)
+    through = "" if parameter == key else f", for its parameter '{parameter}',"
+    return f"step '{step.name}'{through}"
 
 
 _DECLARED = "__kairos_step__"
@@ -386,14 +368,14 @@ def step(action: Any = None, /, **options: Any) -> Any:
 
 
 def _declare(function: Any, name: str | None, options: dict[str, Any]) -> Any:
-    declared = Step(name or _own_name(function), function, **options)
+    declared = Step(name or own_name(function), function, **options)
     if function_place := defined_at(function):
         declared.place = function_place
     try:
         setattr(function, _DECLARED, declared)
     except (AttributeError, TypeError):  # a bound method, a built-in, an object with slots
         raise ConfigError(
-            f"{_own_name(function)} cannot be marked as a step",
+            f"{own_name(function)} cannot be marked as a step",
             where=declared.place,
             expected="a function",
             found=type(function).__name__,
@@ -402,20 +384,31 @@ def _declare(function: Any, name: str | None, options: dict[str, Any]) -> Any:
     return function
 
 
+def declared_step(given: Any) -> Step[Any, Any] | None:
+    """Return the step that a function was declared as, or None.
+
+    Raises ConfigError where the declaration is that of a function inside this one.
+    """
+    declared = getattr(given, _DECLARED, None)
+    if not isinstance(declared, Step):
+        return None
+    if declared.action is not given:  # functools.wraps copies the mark, a method inherits it
+        raise ConfigError(
+            f"step '{declared.name}' was declared of the function inside this one",
+            where=declared.place,
+            found=type(given).__name__,
+            fix=f"put @step above the other decorators; for a method write"
+            f" Step('{declared.name}', ...) of the bound one",
+        )
+    return declared
+
+
 def as_step(given: Step | Callable[..., Any]) -> Step:
     """Return the step that a function was declared as; a bare function becomes one."""
     if isinstance(given, Step):
         return given
-    declared = getattr(given, _DECLARED, None)
-    if isinstance(declared, Step):
-        if declared.action is not given:  # functools.wraps copies the mark, a method inherits it
-            raise ConfigError(
-                f"step '{declared.name}' was declared of the function inside this one",
-                where=declared.place,
-                found=type(given).__name__,
-                fix=f"put @step above the other decorators; for a method write"
-                f" Step('{declared.name}', ...) of the bound one",
-            )
+    declared = declared_step(given)
+    if declared is not None:
         return declared
     if not callable(given):
         raise ConfigError(
@@ -424,13 +417,7 @@ def as_step(given: Step | Callable[..., Any]) -> Step:
             expected="Step(...) or a function",
             found=type(given).__name__,
         )
-    return Step(_own_name(given), given)
-
-
-def _own_name(function: Any) -> str:
-    while not hasattr(function, "__name__") and hasattr(function, "func"):
-        function = function.func
-    return str(getattr(function, "__name__", type(function).__name__))
+    return Step(own_name(given), given)
 
 
 class _CallableModule(types.ModuleType):

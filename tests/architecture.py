@@ -36,7 +36,11 @@ FLOORS: dict[str, set[str]] = {
         "config",
         "context",
         "contracts",
+        "declaring",
         "failure",
+        "hints",
+        "keywords",
+        "references",
         "results",
         "schema",
         "signature",
@@ -49,7 +53,7 @@ FLOORS: dict[str, set[str]] = {
     "plan": {"plan", "plan_faults", "verify"},
     "machine": {"commands", "fan", "judge", "machine"},
     "executor": {"engine"},
-    "workflow": {"defaults", "executor", "run", "workflow"},
+    "workflow": {"defaults", "executor", "run", "wiring", "workflow"},
     "top": {"__main__", "cli", "testing"},
 }
 

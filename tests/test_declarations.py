@@ -69,13 +69,13 @@ def after(name: str, before: str) -> Step:
         (lambda: Step("a\n", print), ConfigError, "bad step name"),
         (lambda: Step(WRONG, print), ConfigError, "name"),
         (lambda: Step("a", WRONG), ConfigError, "not callable"),
-        (lambda: Step("a", print, depend_on=["b"]), ConfigError, "did you mean 'depends_on'"),
+        (lambda: Step("a", print, depend_on=["b"]), ConfigError, "did you mean 'depends_on'"),  # type: ignore[call-overload]
         (lambda: Step("a", print, depends_on="b"), ConfigError, "depends_on=['b']"),
         (lambda: Step("a", print, retries=-1), ConfigError, "retries"),
         (lambda: Step("a", print, timeout=0), ConfigError, "timeout"),
         (lambda: Step("a", print, timeout=float("nan")), ConfigError, "timeout"),
         (lambda: Step("a", print, foreach_policy="some"), ConfigError, "foreach_policy"),
-        (lambda: Step("a", print, isolation="vm"), ConfigError, "isolation"),
+        (lambda: Step("a", print, isolation="vm"), ConfigError, "isolation"),  # type: ignore[call-overload]
         (lambda: Step("a", print, output_contract={"x": int}), ConfigError, "Schema({...})"),
         (lambda: Step("a", print, output_contract=5), ConfigError, "not a contract"),
         (lambda: Step("a", print, input_contract=A_DOC), ConfigError, "not a contract"),

@@ -175,7 +175,7 @@ def test_what_a_typed_function_says_of_itself() -> None:
 
     found = read_signature(score)
     assert (found.typed, found.is_async) == (True, False)
-    assert (found.reads, found.required) == (("fetch", "limit"), frozenset(("fetch", "ctx")))
+    assert (found.reads, found.required) == (("fetch", "limit"), frozenset(("fetch",)))
     assert found.annotations == {"fetch": Doc, "limit": int}
     assert (found.returns, found.context, found.item) == (list[str], "ctx", None)
 

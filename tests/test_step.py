@@ -116,7 +116,7 @@ def test_options_come_in_a_config_or_as_keywords_and_not_both() -> None:
     with pytest.raises(ConfigError, match="given config and also retries"):
         Step("s", action, config=StepConfig(), retries=1)
     with pytest.raises(ConfigError, match="no StepConfig"):
-        Step("s", action, config={"retries": 1})  # type: ignore[arg-type]
+        Step("s", action, config={"retries": 1})  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

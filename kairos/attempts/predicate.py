@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,15 @@ from kairos.contracts.field_errors import one_error
 from kairos.exceptions import ConfigError, KairosError
 from kairos.signature import read_signature
 from kairos.source import defined_at
+from kairos.state import Inputs, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from kairos.context import StepContext
     from kairos.step import Step
 
-__all__ = ["Predicate", "parsed"]
+__all__ = ["Predicate", "TypedInputs", "parsed"]
 
 
 def parsed(name: str, raw: bytes, contract: Contract | None) -> Any:
@@ -42,6 +44,28 @@ def _path(name: str, field: str) -> str:
     return f"{name}{field}" if field.startswith("[") else f"{name}.{field}"
 
 
+class TypedInputs(Inputs):
+    """Inputs that arrive as a `Context[In]` says: each parsed into its annotation when looked at.
+
+    Looking raises ContractBroken where a value is not what its key is annotated with.
+    """
+
+    __slots__ = ("_contracts",)
+
+    def __init__(
+        self,
+        raw: Mapping[str, bytes],
+        contracts: Mapping[str, Contract],
+        read_keys: Collection[str] | None = None,
+        refusals: list[Refusal] | None = None,
+    ) -> None:
+        super().__init__(raw, read_keys, refusals)
+        self._contracts = contracts
+
+    def _read(self, key: str, raw: bytes) -> Any:
+        return parsed(key, raw, self._contracts.get(key))
+
+
 class Predicate:
     """A `when=`, written in either style of a step."""
 
@@ -56,24 +80,41 @@ class Predicate:
                     where=defined_at(function) or step.place,
                     expected=", ".join(allowed) or "no key at all",
                 )
-        self._contracts = {
+        self.contracts = {
             name: compile_contract(note, where=step.place, label=f"when= of step '{step.name}'")
             for name, note in self._signature.annotations.items()
+        }
+        self._view = {
+            key: compile_contract(note, where=step.place, label=f"when= of step '{step.name}'")
+            for key, note in self._signature.viewed.items()
         }
 
     def __call__(self, inputs: Mapping[str, bytes], context: StepContext) -> bool:
         """Ask it, with what the step may read."""
         if not self._signature.typed:
             return self._verdict(self._function(context))
+        signature = self._signature
         values = {
-            name: parsed(name, inputs[name], self._contracts.get(name))
-            for name in self._signature.reads
-            if name in inputs
+            name: parsed(signature.path(key), inputs[key], self.contracts.get(key))
+            for key, name in signature.parameters.items()
+            if key in inputs
         }
-        if self._signature.context is not None:
-            values[self._signature.context] = context
-        args, kwargs = self._signature.bind(values)
-        return self._verdict(self._function(*args, **kwargs))
+        if signature.context is not None:
+            values[signature.context] = context
+        args, kwargs = signature.bind(values)
+        seen = context.inputs
+        if self._view:
+            context.inputs = TypedInputs(inputs, self._view)
+        try:
+            return self._verdict(self._function(*args, **kwargs))
+        finally:
+            context.inputs = seen  # the action has a type of its own for it
+
+    def without(self, keys: Collection[str]) -> Predicate:
+        """Return the same predicate, whose parameters of these keys are not checked."""
+        lean = copy.copy(self)
+        lean.contracts = {key: one for key, one in self.contracts.items() if key not in keys}
+        return lean
 
     @staticmethod
     def _verdict(value: Any) -> bool:

@@ -251,8 +251,10 @@ def _recipe(told: dict[str, Any]) -> Recipe:
         read_keys=told["read_keys"],
         write_keys=told["write_keys"],
         foreach=told["foreach"],
+        sources=told["sources"],
     )
     recipe = Recipe(step)
+    recipe.input, recipe.guarded = None, False  # checked before it was sent
     if output == "declared":
         recipe.output = _Declared(told["name"])  # type: ignore[assignment]  # it only writes
     return recipe

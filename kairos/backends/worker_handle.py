@@ -314,6 +314,7 @@ def _description(recipe: Recipe, address: Address) -> dict[str, Any]:
         "read_keys": step.read_keys,
         "write_keys": step.write_keys,
         "foreach": step.config.foreach,
+        "sources": step.sources,
     }
 
 
