@@ -86,7 +86,7 @@ def _reads_of(i: int, step: Step) -> Iterator[Read]:
     for name in signature.reads:
         if name not in named:
             named.add(name)
-            yield Read(i, name, f"its parameter '{name}'", required=name in signature.required)
+            yield Read(i, name, signature.through(name), required=name in signature.required)
     if step.read_keys is not None:
         for key in step.read_keys:
             if key not in named:
