@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kairos.enums import Severity
 from kairos.verify.actions import ACTION_PASSES
 from kairos.verify.allowances import allowed
+from kairos.verify.edges import examined, prove
 from kairos.verify.findings import CODES, Finding, finding_of, findings_of
 from kairos.verify.flow import FLOW_PASSES
 from kairos.verify.report import Report
@@ -42,6 +43,7 @@ __all__ = [
     "examine",
     "finding_of",
     "findings_of",
+    "prove",
     "render",
     "render_report",
     "verify_plan",
@@ -93,10 +95,12 @@ def examine(scene: Scene) -> Report:
     findings = [finding_of(fault) for fault in scene.graph.validate()]
     for each in PASSES:
         findings += each(scene)
+    proofs, told = examined(scene, beside=findings)
+    findings += told
     kept, suppressed = allowed(scene.graph.steps, findings)
     kept.sort(key=lambda finding: _rank(finding, scene.graph))
     ms = (perf_counter() - began) * 1000
-    return Report(tuple(kept), suppressed=tuple(suppressed), steps=len(scene.graph.steps), ms=ms)
+    return Report(tuple(kept), proofs, tuple(suppressed), len(scene.graph.steps), ms)
 
 
 _WORST_FIRST = tuple(Severity)

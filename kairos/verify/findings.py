@@ -29,7 +29,7 @@ class Code(NamedTuple):
     title: str
 
 
-_ERROR, _WARNING = Severity.ERROR, Severity.WARNING
+_ERROR, _WARNING, _NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 # A code means one thing for ever: a check that goes takes its code with it.
 CODES: dict[str, Code] = {
@@ -43,6 +43,11 @@ CODES: dict[str, Code] = {
     "KRS012": Code(_ERROR, "something refused for safety's sake"),
     "KRS019": Code(_ERROR, "another error"),
     # KRS1xx: contracts against contracts, and against a lock
+    "KRS101": Code(_ERROR, "a contract that cannot be read"),
+    "KRS102": Code(_ERROR, "a step that refuses what it may be handed"),
+    "KRS103": Code(_WARNING, "a value that passes only by conversion"),
+    "KRS104": Code(_NOTE, "an edge that is checked when it runs"),
+    "KRS105": Code(_NOTE, "an edge that holds if only declared keys are returned"),
     # the flow of keys, and actions that cannot work
     "KRS201": Code(_ERROR, "a key that nothing produces"),
     "KRS202": Code(_WARNING, "an input that looks like a slip of the pen"),

@@ -38,7 +38,8 @@ class Scene:
     """A plan under inspection; `inputs` is None when the workflow does not declare them.
 
     `contract` is that of the inputs, where they have one; `sensitive_keys` are the patterns of the
-    workflow for names that hold secrets, besides the known ones.
+    workflow for names that hold secrets, besides the known ones.  `assume_closed` lets an edge hold
+    where only keys that a step returns without having declared them could break it.
     """
 
     graph: TaskGraph
@@ -47,6 +48,7 @@ class Scene:
     failure_policy: FailurePolicy | None = None
     contract: Contract | None = None
     sensitive_keys: tuple[str, ...] = ()
+    assume_closed: bool = True
 
     @cached_property
     def sound(self) -> bool:

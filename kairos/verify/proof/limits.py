@@ -28,9 +28,14 @@ class Meter:
     """What has been spent of a budget, and the reasons met for not knowing."""
 
     def __init__(self, budget: Budget) -> None:
+        self.reasons: dict[str, None] = {}
+        self.restart(budget)
+
+    def restart(self, budget: Budget) -> None:
+        """Begin anew, with this budget and no reasons."""
         self._nodes = budget.nodes
         self._end = monotonic() + budget.seconds
-        self.reasons: dict[str, None] = {}
+        self.reasons.clear()
 
     def spend(self, nodes: int = 1) -> None:
         """Count a step; raise BudgetSpentError where there are none left."""

@@ -28,9 +28,11 @@ class Verdict:
              `witness` only by converting it; "unknown", for the `reason` given.
     witness: a JSON value.
     faults:  every field found at fault, with what both sides say of it.
+    assuming: what a "proved" rests on besides the contracts; None for nothing.
     """
 
     answer: Answered
     witness: Any = None
     faults: tuple[Fault, ...] = ()
     reason: str | None = None
+    assuming: str | None = None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kairos.verify.proof.core_schemas import Side
 
-__all__ = ["Party", "consumer_of", "producer_of"]
+__all__ = ["Party", "consumer_of", "producer_of", "reads_its_own"]
 
 
 class Party(NamedTuple):
@@ -27,12 +27,14 @@ class Party(NamedTuple):
     `pass_on` returns what becomes of a value: emitted by a producer, accepted by a consumer.  It
     raises ContractBroken for one it refuses, and is None where only the proof's own judgement
     can tell.  `usual` is a schema for values that need no conversion, to find examples with.
+    `is_open`: it emits keys that it does not declare, as nobody wrote them out.
     """
 
     document: Any
     bare: bool
     pass_on: Callable[[Any], Any] | None
     usual: Any = True
+    is_open: bool = False
 
 
 def producer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa: FBT001 - a schema
@@ -50,7 +52,22 @@ def producer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa
     if not declared.keeps:
         return Party(_said(declared, "emits"), bare=False, pass_on=emit)
     usual = _said(declared, "accepts")
-    return Party(_said(declared, "keeps"), bare=False, pass_on=emit, usual=usual)
+    return Party(_said(declared, "keeps"), bare=False, pass_on=emit, usual=usual, is_open=True)
+
+
+def reads_its_own(contract: Contract) -> bool:
+    """Say whether a contract accepts all that it lets through, without a proof.
+
+    The engine stores only what a contract itself reads back.  That says nothing of a Schema, which
+    keeps what need not be JSON's, nor of a part that accepts today what it refuses tomorrow.
+    """
+    return not contract.keeps and not _looks_at_now(contract.adapter.core_schema)
+
+
+def _looks_at_now(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        return "now_op" in schema or any(map(_looks_at_now, schema.values()))
+    return isinstance(schema, list | tuple) and any(map(_looks_at_now, schema))
 
 
 def consumer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa: FBT001 - a schema
@@ -68,7 +85,7 @@ def consumer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa
 def _bare(document: Any) -> Party:
     rules = checked_document(document)
     if rules is None:
-        return Party(document, bare=True, pass_on=None)
+        return Party(document, bare=True, pass_on=None, is_open=True)
 
     def judge(value: Any) -> Any:
         if not rules.accepts(value):
@@ -76,7 +93,7 @@ def _bare(document: Any) -> Party:
             raise ContractBroken((refused,), "JSON Schema")
         return value
 
-    return Party(rules.document, bare=True, pass_on=judge)
+    return Party(rules.document, bare=True, pass_on=judge, is_open=True)
 
 
 def _said(contract: Contract, side: Side) -> Any:

@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kairos.contracts.contract import Contract, ContractBroken, compile_contract
 from kairos.exceptions import ConfigError
-from kairos.verify.proof.core_schemas import BEFORE_OR_AFTER_NOW
+from kairos.verify.proof.composition import closed
 from kairos.verify.proof.faults import Looker
-from kairos.verify.proof.limits import Budget, BudgetSpentError, Meter, UnsupportedError
+from kairos.verify.proof.ground import Ground
+from kairos.verify.proof.limits import Budget, BudgetSpentError, UnsupportedError
 from kairos.verify.proof.outcome import Verdict
-from kairos.verify.proof.parties import Party, consumer_of, producer_of
-from kairos.verify.proof.reading import Reader
-from kairos.verify.proof.search import Search
-from kairos.verify.proof.terms import Table
+from kairos.verify.proof.parties import consumer_of, producer_of, reads_its_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kairos.verify.proof.outcome import Fault
+    from kairos.verify.proof.parties import Party
 
-__all__ = ["compare", "compare_contracts"]
+__all__ = ["compare", "compare_contracts", "compare_parties", "under_assumption"]
 
 _MOST_WITNESSES = 6
 _RECURSION = "a contract that nests too deep"
+_CLOSED = "the producer returns only its declared keys"
 
 
-def compare(producer: Any, consumer: Any, *, budget: Budget | None = None) -> Verdict:
+def compare(
+    producer: Any, consumer: Any, *, budget: Budget | None = None, assume_closed: bool = False
+) -> Verdict:
     """Say whether `consumer` accepts everything that `producer` may emit.
 
     Each is a contract of any kind: a Schema, a pydantic model, a dataclass, a TypedDict, an
     annotation, a TypeAdapter; or a bare JSON Schema, a dict, which is taken at its word: its
     world is open and nothing is converted.  A contract is taken as the engine enforces it: a
     model's defaults are emitted and its undeclared keys are not, a Schema keeps a value as it is.
+    With `assume_closed` an open producer is taken to return no keys but the declared ones where
+    only others speak against it; the verdict says so in `assuming`.
 
     Numbers are taken to fit a float, and a validator to return a value of its field's type.
     Raises ConfigError for what is no contract; whatever is wrong inside one is a reason for
     "unknown".
     """
-    return compare_contracts(_party(producer), _party(consumer), budget=budget)
+    return compare_contracts(
+        _party(producer), _party(consumer), budget=budget, assume_closed=assume_closed
+    )
 
 
 def _party(declared: Any) -> Contract | Mapping[str, Any] | bool:
@@ -53,49 +60,58 @@ def compare_contracts(
     consumer: Contract | Mapping[str, Any] | bool,  # noqa: FBT001 - as above
     *,
     budget: Budget | None = None,
+    assume_closed: bool = False,
 ) -> Verdict:
     """Do the same for contracts that are compiled, or bare."""
-    meter = Meter(budget or Budget())
     try:
-        comparison = _Comparison(producer_of(producer), consumer_of(consumer), meter)
-        if producer is consumer and not _may_differ(producer, comparison):
-            return Verdict("proved")  # the engine stores only what the contract itself reads back
-        return comparison.verdict()
+        emits, accepts = producer_of(producer), consumer_of(consumer)
+    except (UnsupportedError, ConfigError) as error:
+        return Verdict("unknown", reason=getattr(error, "message", str(error)))
+    if producer is consumer and isinstance(producer, Contract) and reads_its_own(producer):
+        return Verdict("proved")
+    ground = Ground(whole_floats=not (emits.bare and accepts.bare))
+    verdict = compare_parties(emits, accepts, ground, budget or Budget())
+    if not assume_closed or verdict.answer == "proved":
+        return verdict
+    shut = closed(emits)
+    if shut is emits:
+        return verdict
+    return under_assumption(compare_parties(shut, accepts, ground, budget or Budget()), _CLOSED)
+
+
+def under_assumption(verdict: Verdict, assuming: str) -> Verdict:
+    """Return a verdict that rests on more than the contracts, where it is a proof."""
+    return replace(verdict, assuming=assuming) if verdict.answer == "proved" else verdict
+
+
+def compare_parties(producer: Party, consumer: Party, ground: Ground, budget: Budget) -> Verdict:
+    """Say whether one party accepts everything that the other may emit.  Never raises."""
+    try:
+        return _Comparison(producer, consumer, ground, budget).verdict()
     except (UnsupportedError, BudgetSpentError) as error:
-        return Verdict("unknown", reason=str(error))
+        reason = str(error)
     except ConfigError as error:
-        return Verdict("unknown", reason=error.message)
+        reason = error.message
     except RecursionError:
-        return Verdict("unknown", reason=_RECURSION)
-
-
-def _may_differ(
-    contract: Contract | Mapping[str, Any] | bool,  # noqa: FBT001 - as above
-    comparison: _Comparison,
-) -> bool:
-    """Say whether a contract may refuse what it let through: what it keeps need not be JSON's."""
-    return not isinstance(contract, Contract) or contract.keeps or comparison.looks_at_now
+        reason = _RECURSION
+    ground.clear()
+    return Verdict("unknown", reason=reason)
 
 
 class _Comparison:
     """One comparison: the proof, then the candidates that it yields, put to both parties."""
 
-    def __init__(self, producer: Party, consumer: Party, meter: Meter) -> None:
+    def __init__(self, producer: Party, consumer: Party, ground: Ground, budget: Budget) -> None:
         self._producer = producer
         self._consumer = consumer
-        self._meter = meter
-        whole_floats = not (producer.bare and consumer.bare)
-        self._table = Table(whole_floats=whole_floats)
-        self._emitted = Reader(producer.document, self._table, meter)
-        self._accepted = Reader(consumer.document, self._table, meter)
-        self._search = Search(self._table, meter)
+        self._ground = ground
+        self._meter = ground.begin(budget)
+        self._table = ground.table
+        self._emitted = ground.reader(producer)
+        self._accepted = ground.reader(consumer)
+        self._search = ground.search
         self._coerced: Any = None
         self._was_coerced = False
-
-    @property
-    def looks_at_now(self) -> bool:
-        """Whether a part accepts today what it will refuse tomorrow."""
-        return BEFORE_OR_AFTER_NOW in repr(self._consumer.document)
 
     def verdict(self) -> Verdict:
         """Return the verdict."""
@@ -125,7 +141,7 @@ class _Comparison:
         """Yield values that may be emitted and may be refused, each for another reason."""
         seen = [first]
         if self._producer.usual is not True:
-            usual = Reader(self._producer.usual, self._table, self._meter).root()
+            usual = self._ground.reader_of(self._producer.usual).root()
             answer = self._quietly([emitted, usual, -accepted])
             if answer is not None:
                 seen.append(answer)

@@ -1,0 +1,338 @@
+"""The proofs of a plan's edges: each pair of contracts is compared once, wherever it is met."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kairos.exceptions import ConfigError
+from kairos.verify.edges.sources import Cause, Handed
+from kairos.verify.proof.composition import (
+    ANYTHING,
+    NOTHING,
+    Member,
+    closed,
+    list_of,
+    nullable,
+    object_of,
+    under,
+)
+from kairos.verify.proof.ground import Ground
+from kairos.verify.proof.limits import Budget, UnsupportedError
+from kairos.verify.proof.outcome import Verdict
+from kairos.verify.proof.parties import consumer_of, producer_of, reads_its_own
+from kairos.verify.proof.verdict import compare_parties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+    from kairos.contracts.contract import Contract
+    from kairos.verify.edges.wiring import Wire
+    from kairos.verify.proof.parties import Party
+
+__all__ = ["Known", "Prover"]
+
+_UNDECLARED = "the workflow's inputs are not declared"
+_SAYS_NOTHING = "the contract {} says nothing of a value"
+_SPENT = "the time for the whole workflow is spent"
+
+
+class Known(NamedTuple):
+    """What is known of an edge.
+
+    `closed`: a "proved" rests on its producers' returning their declared keys only.  `assuming` is
+    what it rests on besides.  `causes` say why something else than an output arrives, where it is
+    that which is refused.  `is_boundary`: it cannot be told since it comes from outside.
+    """
+
+    verdict: Verdict
+    closed: bool = False
+    assuming: str = ""
+    causes: tuple[Cause, ...] = ()
+    is_boundary: bool = False
+
+
+_WORST_FIRST = ("refuted", "unknown", "coerced", "proved")
+
+
+class Prover:
+    """Proves the edges of one workflow, and remembers what it has compared.
+
+    `budget` is that of one comparison, `seconds` what all of them may take.
+    """
+
+    def __init__(self, budget: Budget, seconds: float, *, assume_closed: bool) -> None:
+        self._budget = budget
+        self._end = monotonic() + seconds
+        self._assume_closed = assume_closed
+        self._ground = Ground()
+        self._known: dict[Hashable, Known] = {}
+        self._parties: dict[Hashable, Party] = {}
+        self._held: list[Any] = []  # identities must not pass to others
+
+    def prove(self, wire: Wire) -> Known:
+        """Return what is known of an edge.  Never raises."""
+        if wire.edge.through == "input_contract":
+            return self._of_object(wire)
+        ((key, handed),) = wire.handed.items()
+        asked = (_key_of(key, handed), id(wire.contract), wire.edge.through == "item")
+        known = self._known.get(asked)
+        if known is None:
+            self._held += [handed.contract, wire.contract]
+            known = self._known[asked] = self._guarded(lambda: self._of_value(wire, key, handed))
+        causes = [*handed.nulls, *handed.holes] if known.causes else []
+        return known._replace(causes=tuple(causes), assuming=handed.assuming)
+
+    def _guarded(self, prove: Callable[[], Known]) -> Known:
+        try:
+            return prove()
+        except (UnsupportedError, ConfigError) as error:
+            return Known(Verdict("unknown", reason=getattr(error, "message", str(error))))
+        except RecursionError:
+            return Known(Verdict("unknown", reason="a contract that nests too deep"))
+
+    # --- one value
+
+    def _of_value(self, wire: Wire, key: str, handed: Handed) -> Known:
+        consumer = self._consumer(wire.contract)
+        if wire.edge.through == "item":
+            consumer = list_of(consumer)
+        if handed.gap:
+            known = self._compared(lambda _: ANYTHING, consumer)
+            return known if known.verdict.answer == "proved" else _unknown(handed)
+        if handed.of_inputs:
+            return self._compared(lambda shut: self._producer(handed, shut), under(key, consumer))
+        if self._is_itself(wire, handed):
+            return Known(Verdict("proved"))
+        if self._producer(handed, False).document in (True, {}):
+            name = "" if handed.contract is None else handed.contract.name
+            # that it is a list is looked at anyhow, and no contract was asked for
+            gap = handed._replace(gap=_SAYS_NOTHING.format(name), is_boundary=wire.contract is None)
+            return self._of_value(wire, key, gap)
+        plain = self._compared(lambda shut: self._producer(handed, shut), consumer)
+        if plain.verdict.answer == "refuted":
+            return plain
+        others = []
+        if handed.holes:
+            others.append(
+                self._compared(lambda shut: self._producer(handed, shut, holes=True), consumer)
+            )
+        if handed.nulls:
+            others.append(self._compared(lambda _: NOTHING, consumer))
+        causes = (*handed.nulls, *handed.holes)
+        return _worst([plain, *(each._replace(causes=causes) for each in others)])
+
+    def _is_itself(self, wire: Wire, handed: Handed) -> bool:
+        if handed.is_list or handed.nulls or wire.edge.through == "item":
+            return False
+        return (
+            handed.contract is wire.contract
+            and wire.contract is not None
+            and reads_its_own(wire.contract)
+        )
+
+    def _consumer(self, contract: Contract | None) -> Party:
+        if contract is None:
+            return ANYTHING
+        return self._party(("accepts", id(contract)), lambda: consumer_of(contract))
+
+    def _producer(self, handed: Handed, shut: bool, *, holes: bool = False) -> Party:  # noqa: FBT001 - a variant
+        contract = handed.contract
+        if contract is None:
+            raise UnsupportedError(handed.gap)
+        party = self._party(("emits", id(contract)), lambda: producer_of(contract))
+        if shut:
+            party = self._party(("closed", id(contract)), lambda: closed(party))
+        if handed.is_list:
+            inner = nullable(party) if holes else party
+            party = list_of(inner, least=handed.least, most=handed.most)
+        return party
+
+    def _party(self, key: Hashable, make: Callable[[], Party]) -> Party:
+        known = self._parties.get(key)
+        if known is None:
+            known = self._parties[key] = make()
+        return known
+
+    # --- the object of all that a step sees
+
+    def _of_object(self, wire: Wire) -> Known:
+        asked = (
+            "object",
+            tuple(_key_of(key, handed) for key, handed in wire.handed.items()),
+            id(wire.contract),
+            wire.shows_more,
+        )
+        known = self._known.get(asked)
+        if known is None:
+            self._held += [wire.contract, *(each.contract for each in wire.handed.values())]
+            known = self._known[asked] = self._guarded(lambda: self._of_members(wire))
+        assumed = [each.assuming for each in wire.handed.values() if each.assuming]
+        causes = _causes(wire.handed, known.verdict) if known.causes else ()
+        return known._replace(causes=causes, assuming=" and ".join(assumed))
+
+    def _of_members(self, wire: Wire) -> Known:
+        consumer = self._consumer(wire.contract)
+        outside = _outside(wire, consumer.document)
+        gaps = {key: handed for key, handed in wire.handed.items() if handed.gap}
+
+        def seen(shut: bool, *, others: bool) -> Party:  # noqa: FBT001 - a variant
+            members = {
+                key: self._member(key, handed, shut, consumer.document, others=others)
+                for key, handed in wire.handed.items()
+            }
+            members |= {key: Member(_stand_in(consumer.document, key)) for key in outside}
+            return object_of(members)
+
+        known = self._compared(lambda shut: seen(shut, others=False), consumer)
+        if known.verdict.answer == "refuted":
+            return known
+        if any(each.nulls or each.holes or each.absent for each in wire.handed.values()):
+            more = self._compared(lambda shut: seen(shut, others=True), consumer)
+            causes = tuple(
+                cause for each in wire.handed.values() for cause in (*each.nulls, *each.absent)
+            ) or (Cause("", ""),)
+            known = _worst([known, more._replace(causes=causes)])
+        if known.verdict.answer == "refuted" or not (gaps or outside or wire.shows_more):
+            return known
+        anything = object_of(
+            {
+                key: Member(
+                    ANYTHING
+                    if each.gap
+                    else self._member(key, each, False, consumer.document, others=True).party,
+                    always=not each.gap and not each.absent,
+                )
+                for key, each in wire.handed.items()
+            },
+            others=wire.shows_more,
+        )
+        if self._compared(lambda _: anything, consumer).verdict.answer == "proved":
+            return known
+        told = next((each for each in gaps.values() if not each.is_boundary), None)
+        if told is not None:
+            return _unknown(told)
+        reason = next((each.gap for each in gaps.values()), _UNDECLARED)
+        return Known(Verdict("unknown", reason=reason), is_boundary=True)
+
+    def _member(
+        self,
+        key: str,
+        handed: Handed,
+        shut: bool,  # noqa: FBT001 - a variant
+        accepted: Any,
+        *,
+        others: bool,
+    ) -> Member:
+        if handed.gap:
+            return Member(_stand_in(accepted, key))
+        party = self._producer(handed, shut, holes=others and bool(handed.holes))
+        if handed.of_inputs:
+            return _property(party, key)
+        if others and handed.nulls:
+            party = nullable(party)
+        return Member(party, always=not (others and handed.absent))
+
+    # --- a comparison
+
+    def _compared(self, producer: Callable[[bool], Party], consumer: Party) -> Known:
+        """Compare with an open world first, and with a closed one where only that can hold."""
+        emits = producer(False)
+        verdict = self._asked(emits, consumer)
+        if verdict.answer == "proved" or not (emits.is_open and self._assume_closed):
+            return Known(verdict)
+        shut = producer(True)
+        if shut.document == emits.document:
+            return Known(verdict)
+        return Known(self._asked(shut, consumer), closed=True)
+
+    def _asked(self, producer: Party, consumer: Party) -> Verdict:
+        left = self._end - monotonic()
+        if left <= 0:
+            return Verdict("unknown", reason=_SPENT)
+        budget = self._budget
+        if left < budget.seconds:
+            budget = replace(budget, seconds=left)
+        return compare_parties(producer, consumer, self._ground, budget)
+
+
+def _key_of(key: str, handed: Handed) -> Hashable:
+    return (
+        key if handed.of_inputs or handed.gap else "",
+        id(handed.contract),
+        handed.is_list,
+        handed.least,
+        handed.most,
+        bool(handed.nulls),
+        bool(handed.holes),
+        bool(handed.absent),
+        handed.gap,
+    )
+
+
+def _unknown(handed: Handed) -> Known:
+    return Known(Verdict("unknown", reason=handed.gap), is_boundary=handed.is_boundary)
+
+
+def _worst(known: list[Known]) -> Known:
+    worst = min(known, key=lambda each: _WORST_FIRST.index(each.verdict.answer))
+    return worst._replace(closed=any(each.closed for each in known))
+
+
+def _causes(handed: Mapping[str, Handed], verdict: Verdict) -> tuple[Cause, ...]:
+    """Return why the keys at fault may hold something else."""
+    paths = [fault.path for fault in verdict.faults]
+    found = [
+        cause
+        for key, each in handed.items()
+        if any(path == f"$.{key}" or path.startswith((f"$.{key}.", f"$.{key}[")) for path in paths)
+        for cause in (*each.nulls, *each.holes, *each.absent)
+    ]
+    return tuple(found) or tuple(
+        cause for each in handed.values() for cause in (*each.nulls, *each.holes, *each.absent)
+    )
+
+
+def _plain(document: Any) -> dict[str, Any]:
+    """Return the object that a document describes, or an empty one."""
+    found = document
+    for _ in range(8):
+        if not isinstance(found, dict):
+            return {}
+        parts = found.get("allOf")
+        if found.get("type") == "object":
+            return found
+        if "$ref" in found:
+            name = str(found["$ref"]).removeprefix("#/$defs/")
+            name = name.replace("~1", "/").replace("~0", "~").replace("%25", "%")
+            found = document.get("$defs", {}).get(name)
+        elif parts and len(parts) == 1:
+            found = parts[0]
+        else:
+            return {}
+    return {}
+
+
+def _part(document: Any, key: str) -> Any:
+    shape = _plain(document)
+    part = shape.get("properties", {}).get(key, shape.get("additionalProperties", True))
+    defs = document.get("$defs") if isinstance(document, dict) else None
+    return {"$defs": defs, "allOf": [part]} if defs else part
+
+
+def _property(party: Party, key: str) -> Member:
+    shape = _plain(party.document)
+    made = party._replace(document=_part(party.document, key), pass_on=None, usual=True)
+    return Member(made, always=key in shape.get("required", ()))
+
+
+def _stand_in(accepted: Any, key: str) -> Party:
+    """Return a party for what nothing is known of: it emits what is accepted there."""
+    return ANYTHING._replace(document=_part(accepted, key), pass_on=None)
+
+
+def _outside(wire: Wire, accepted: Any) -> list[str]:
+    if not wire.shows_more:
+        return []
+    return [key for key in _plain(accepted).get("properties", {}) if key not in wire.handed]

@@ -1,0 +1,298 @@
+"""What an edge's proof is worth telling, as a finding: both sides, every bad field, a fix."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from kairos.redaction.redactor import MASK, redactor_with
+from kairos.source import defined_at
+from kairos.verify.findings import CODES, Detail, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kairos.redaction.redactor import Redactor
+    from kairos.source import Place
+    from kairos.step import Step
+    from kairos.verify.edges.proving import Known
+    from kairos.verify.edges.sources import Handed
+    from kairos.verify.edges.wiring import Wire
+    from kairos.verify.proof.outcome import Fault
+    from kairos.verify.scene import Scene
+
+__all__ = ["assumption", "finding_about"]
+
+_MOST_WITNESS = 200
+_MOST_NAMES = 3
+_INPUTS = "inputs"
+_NO_KEYS = frozenset({"no such key", "no other keys"})
+
+
+def finding_about(wire: Wire, known: Known, scene: Scene) -> Finding | None:
+    """Return what is to be said of an edge; None where there is nothing."""
+    answer = known.verdict.answer
+    if answer == "proved":
+        return _assumed(wire, known, scene) if known.closed else None
+    if answer == "unknown":
+        return None if known.is_boundary else _undecided(wire, known, scene)
+    return _at_odds(wire, known, scene)
+
+
+def assumption(wire: Wire, known: Known, scene: Scene) -> str | None:
+    """Return what a "proved" rests on besides the contracts."""
+    if known.verdict.answer != "proved":
+        return None
+    told = [_closed(wire, scene)] if known.closed else []
+    told += [known.assuming] if known.assuming else []
+    return " and ".join(told) or None
+
+
+def _closed(wire: Wire, scene: Scene) -> str:
+    names = [
+        scene.graph.steps[handed.producers[0]].name if handed.producers else "the workflow"
+        for handed in wire.handed.values()
+        if handed.contract is not None and handed.contract.keeps
+    ]
+    verb = "returns only its" if len(names) == 1 else "return only their"
+    if names == ["the workflow"]:
+        return "the workflow is given only its declared inputs"
+    return f"{_listed(list(dict.fromkeys(names)))} {verb} declared keys"
+
+
+def _undecided(wire: Wire, known: Known, scene: Scene) -> Finding:
+    return _finding(
+        wire,
+        "KRS104",
+        f"{_looks_at(wire)} is checked when it runs: {known.verdict.reason}",
+        scene,
+        expected=_name_of_consumer(wire),
+        found=_name_of_producer(wire),
+        fix=_fix_of_unknown(wire, known, scene),
+    )
+
+
+def _fix_of_unknown(wire: Wire, known: Known, scene: Scene) -> str | None:
+    for handed in wire.handed.values():
+        if handed.gap and handed.gap == known.verdict.reason and len(handed.producers) == 1:
+            step = scene.graph.steps[handed.producers[0]]
+            if step.contracts.output is None:
+                return f"give {step.name} a return annotation or an output_contract"
+    return None
+
+
+def _assumed(wire: Wire, known: Known, scene: Scene) -> Finding:
+    del known
+    names = [
+        handed.contract.name
+        for handed in wire.handed.values()
+        if handed.contract is not None and handed.contract.keeps
+    ]
+    return _finding(
+        wire,
+        "KRS105",
+        f"{_looks_at(wire)} is proved, assuming that {_closed(wire, scene)}",
+        scene,
+        expected=_name_of_consumer(wire),
+        found=_name_of_producer(wire),
+        fix=f'declare extra="forbid" in {_listed(names)}, or the optional keys that are read',
+    )
+
+
+def _at_odds(wire: Wire, known: Known, scene: Scene) -> Finding:
+    refuted = known.verdict.answer == "refuted"
+    redactor = redactor_with(scene.sensitive_keys)
+    details = tuple(_details(wire, known, redactor))
+    source = _source(wire, scene) or _INPUTS
+    if refuted:
+        message = f"{_looks_at(wire)} refuses what {source} may hand over"
+    else:
+        message = f"{_looks_at(wire)} takes what {source} hands over only by converting it"
+    if refuted and known.causes:
+        message += ": " + "; ".join(dict.fromkeys(one.told for one in known.causes if one.told))
+    return _finding(
+        wire,
+        "KRS102" if refuted else "KRS103",
+        message,
+        scene,
+        expected=_name_of_consumer(wire),
+        found=_name_of_producer(wire),
+        fix=_fix(wire, known, details, scene),
+        details=details,
+        witness=_witness(wire, known, redactor),
+    )
+
+
+def _finding(
+    wire: Wire,
+    code: str,
+    message: str,
+    scene: Scene,
+    *,
+    expected: str | None,
+    found: str | None,
+    fix: str | None,
+    details: tuple[Detail, ...] = (),
+    witness: str | None = None,
+) -> Finding:
+    step = scene.graph.steps[wire.edge.step]
+    return Finding(
+        code,
+        CODES[code].severity,
+        step.name,
+        message,
+        _place(wire, step),
+        expected,
+        found,
+        fix,
+        source=_source(wire, scene),
+        details=details,
+        witness=witness,
+    )
+
+
+def _place(wire: Wire, step: Step) -> Place | None:
+    if wire.edge.through == "when" and step.when is not None:
+        return defined_at(step.when) or step.place
+    if wire.edge.through == "parameter" or (wire.edge.through == "item" and step.signature.item):
+        return defined_at(step.action) or step.place
+    return step.place
+
+
+def _source(wire: Wire, scene: Scene) -> str | None:
+    """Return where the value comes from: a step, or an input by its name."""
+    names = [scene.graph.steps[i].name for i in wire.edge.producers]
+    if not names:
+        return wire.edge.key or _listed([*wire.handed]) or None
+    return _listed(names)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMES])
+    more = len(names) - _MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _looks_at(wire: Wire) -> str:
+    through, key = wire.edge.through, wire.edge.key
+    if through == "parameter":
+        return f"its parameter '{key}'"
+    if through == "item":
+        return f"its foreach over '{key}'"
+    return "its input contract" if through == "input_contract" else f"its when= of '{key}'"
+
+
+def _name_of_consumer(wire: Wire) -> str:
+    name = "anything" if wire.contract is None else wire.contract.name
+    return f"list[{name}]" if wire.edge.through == "item" else name
+
+
+def _name_of_producer(wire: Wire) -> str | None:
+    if wire.edge.through == "input_contract":
+        return _listed([f"{key}: {_named(handed)}" for key, handed in wire.handed.items()]) or None
+    return _named(*wire.handed.values())
+
+
+def _named(handed: Handed) -> str:
+    if handed.contract is None:
+        return "no contract"
+    name = handed.contract.name
+    if handed.is_list:
+        name = f"list[{name} | None]" if handed.holes else f"list[{name}]"
+    return f"{name} | None" if handed.nulls else name
+
+
+# --- the fields
+
+
+def _details(wire: Wire, known: Known, redactor: Redactor) -> Iterator[Detail]:
+    for fault in known.verdict.faults:
+        path = _path(wire, fault.path)
+        if _is_secret(path, redactor):
+            yield Detail(path, MASK, MASK)
+        else:
+            yield Detail(path, fault.producer, _needed(fault))
+
+
+def _needed(fault: Fault) -> str:
+    needed = fault.consumer
+    if needed.endswith(", required"):
+        return f"required {needed.removesuffix(', required')}"
+    return f"needs {needed}" if needed not in _NO_KEYS else needed
+
+
+def _path(wire: Wire, path: str) -> str:
+    """Return a field's path as its reader knows it: it begins with the parameter or the key."""
+    inner = path.removeprefix("$")
+    through, key = wire.edge.through, wire.edge.key
+    handed = next(iter(wire.handed.values()), None)
+    if through == "input_contract":
+        return inner.removeprefix(".") or "inputs"
+    if handed is not None and handed.of_inputs:
+        inner = inner.removeprefix(f".{key}")
+    if through == "item" and inner.startswith("[*]"):
+        return f"item{inner.removeprefix('[*]')}"
+    return f"{key}{inner}"
+
+
+def _is_secret(path: str, redactor: Redactor) -> bool:
+    return any(redactor.is_sensitive(part.partition("[")[0]) for part in path.split("."))
+
+
+def _witness(wire: Wire, known: Known, redactor: Redactor) -> str:
+    value: Any = known.verdict.witness
+    handed = next(iter(wire.handed.values()), None)
+    if wire.edge.key and handed is not None and handed.of_inputs and isinstance(value, dict):
+        value = value.get(wire.edge.key)
+    if wire.edge.key and redactor.is_sensitive(wire.edge.key):
+        return json.dumps(MASK)
+    text = json.dumps(redactor.redact(value), ensure_ascii=False)
+    return text if len(text) <= _MOST_WITNESS else f"{text[: _MOST_WITNESS - 1]}…"
+
+
+# --- how to mend it
+
+
+def _fix(wire: Wire, known: Known, details: tuple[Detail, ...], scene: Scene) -> str | None:
+    step = scene.graph.steps[wire.edge.step]
+    if known.causes and known.verdict.answer == "refuted":
+        return _fix_of_causes(wire, known, step)
+    if not details:
+        return None
+    first = details[0]
+    owner = _owner(wire, first.path)
+    field = first.path.rpartition(".")[2] if "." in first.path else ""
+    if not field or first.found == MASK:
+        source, needed, given = _source(wire, scene), _name_of_consumer(wire), first.found
+        return f"have {source} return {needed}, or accept {given} in {step.name}"
+    return _fix_of_field(first, f"'{field}'", owner, step.name)
+
+
+def _fix_of_field(fault: Detail, field: str, owner: str, reader: str) -> str:
+    if fault.expected in _NO_KEYS:
+        return f"drop {field} from {owner}, or let {reader} accept it"
+    if not fault.expected.startswith("required "):
+        needed = fault.expected.removeprefix("needs ")
+        return f"make {field} {needed} in {owner}, or accept {fault.found} in {reader}"
+    if fault.found == "missing":
+        return f"add {field} to {owner}, or make it optional in {reader}"
+    return f"make {field} required in {owner}, or optional in {reader}"
+
+
+def _fix_of_causes(wire: Wire, known: Known, step: Step) -> str:
+    other = next((one.fix for one in known.causes if one.fix), "")
+    what = "the key" if wire.edge.through == "input_contract" else f"'{wire.edge.key}'"
+    if any(handed.absent for handed in wire.handed.values()):
+        told = f"make {what} optional"
+    elif any(handed.nulls for handed in wire.handed.values()):
+        told = f"let {what} be None"
+    else:
+        told = f"let the elements of {what} be None"
+    return f"{told} in {step.name}" + (f", or {other}" if other else "")
+
+
+def _owner(wire: Wire, path: str) -> str:
+    """Return the name of the contract that a field at fault belongs to."""
+    key = wire.edge.key or path.partition(".")[0].partition("[")[0]
+    handed = wire.handed.get(key) or next(iter(wire.handed.values()), None)
+    return handed.contract.name if handed is not None and handed.contract is not None else key
