@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from kairos.contracts.json_keywords import ASSERTIONS, is_free_format
+from kairos.verify.proof.circles import Circles
 from kairos.verify.proof.limits import UnsupportedError
 from kairos.verify.proof.terms import FALSE, KINDS, TRUE, Items, Props, Table, exact
 from kairos.verify.proof.unevaluated import without_unevaluated
@@ -37,9 +38,9 @@ class Reader:
         self._root = document
         self._table = table
         self._meter = meter
-        self._number = table.new_document()
+        self._circles = Circles(self._target)
         self._known: dict[str, int] = {}
-        self._waiting: dict[str, int] = {}
+        self._waiting: dict[str, int | None] = {}  # with a stand-in, where one was asked for
         self._here: list[str] = []  # the references being read for one and the same value
 
     def root(self) -> int:
@@ -222,13 +223,17 @@ class Reader:
         if known is not None:
             return known
         if ref in self._waiting:
-            return self._waiting[ref]
-        stand_in = self._waiting[ref] = self._table.atom("ref", (self._number, ref))
+            stand_in = self._waiting[ref]
+            if stand_in is None:
+                stand_in = self._waiting[ref] = self._table.atom("ref", self._circles.name(ref))
+            return stand_in
+        self._waiting[ref] = None
         self._here.append(ref)
         found = self._known[ref] = self._read(self._target(ref), depth + 1)
         self._here.remove(ref)
-        self._table.aim(stand_in, found)
-        del self._waiting[ref]
+        stand_in = self._waiting.pop(ref)
+        if stand_in is not None:
+            self._table.aim(stand_in, found)
         return found
 
     def _target(self, ref: str) -> Any:

@@ -3,8 +3,9 @@
 A question is a set of literals.  For each kind of value its boolean structure is taken apart into
 cases, sets of atoms, and a room of its own (numbers, strings, arrays, objects) looks for a value
 in each.  A question met again below itself, about a part of the value it asks for, is answered
-"none": a JSON value is a finite tree, so one that needed itself inside would not end.  Such an
-answer leans on the unfinished question and is remembered only once that one is settled.
+"none": a JSON value is a finite tree, so one that needed itself inside would not end.  The same
+goes for a question that asks for more than the one above it.  Such an answer leans on the
+unfinished question and is remembered only once that one is settled.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Search:
         self.evaluator = Evaluator(table)
         self.space = Space(meter)
         self._known: dict[Lits, Answer] = {}
+        self._empty: dict[int, list[Lits]] = {}  # the sets without a value, by one of each
         self._asked: dict[Lits, int] = {}  # unfinished questions, with their depth
 
     def solve(self, lits: Iterable[int]) -> Answer:
@@ -53,8 +55,11 @@ class Search:
             return known
         if FALSE in lits or any(-lit in lits for lit in lits):
             return NONE
-        if lits in self._asked:
-            return Answer("none", None, self._asked[lits])
+        if self._is_empty(lits):
+            return NONE
+        for asked in reversed(self._asked):
+            if asked <= lits:  # a value of these were one of those, only smaller
+                return Answer("none", None, self._asked[asked])
         depth = len(self._asked)
         if depth > _MOST_DEPTH:
             self.meter.note(f"parts in one another deeper than {_MOST_DEPTH}")
@@ -67,7 +72,13 @@ class Search:
         if answer.found or answer.low >= depth:
             answer = answer._replace(low=FREE)
             self._known[lits] = answer
+            if answer.none:
+                self._empty.setdefault(max(lits, key=abs), []).append(lits)
         return answer
+
+    def _is_empty(self, lits: Lits) -> bool:
+        """Say whether fewer literals than these are known to leave no value."""
+        return any(few <= lits for lit in lits for few in self._empty.get(lit, ()))
 
     def _look(self, lits: Lits) -> Answer:
         tally = Tally()

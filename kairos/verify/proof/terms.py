@@ -113,14 +113,8 @@ class Table:
         self.whole_floats = whole_floats
         self._numbers: dict[Term, int] = {}
         self._terms: list[Term] = [Term("none", None), Term("and", ())]
-        self._documents = 0
         self._targets: dict[int, int] = {}
         self.outlines: dict[int, Any] = {}  # what `glance` found out about literals
-
-    def new_document(self) -> int:
-        """Return a number that tells the references of one document from those of all others."""
-        self._documents += 1
-        return self._documents
 
     def __len__(self) -> int:
         return len(self._terms)
