@@ -1,0 +1,253 @@
+"""What one version of a workflow has stored against what the other reads, on documents alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kairos.contracts.contract import ContractBroken
+from kairos.contracts.field_errors import ROOT, one_error
+from kairos.contracts.json_keywords import mapped
+from kairos.verify.lock.contracts import UNTOLD
+from kairos.verify.proof.composition import (
+    ANYTHING,
+    Member,
+    closed,
+    list_of,
+    nullable,
+    object_of,
+    under,
+)
+from kairos.verify.proof.ground import Ground
+from kairos.verify.proof.limits import Budget, BudgetSpentError, Meter, UnsupportedError
+from kairos.verify.proof.outcome import Verdict
+from kairos.verify.proof.parties import Party
+from kairos.verify.proof.reading import Reader
+from kairos.verify.proof.search import Search
+from kairos.verify.proof.terms import Table
+from kairos.verify.proof.verdict import compare_parties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kairos.verify.lock.contracts import LockedContract
+    from kairos.verify.lock.entry import LockedReader, LockedStep, LockedWorkflow
+
+__all__ = ["Comparer", "compare_locked", "is_told", "stored"]
+
+_CLOSED = "only declared keys are returned"
+
+
+class Stored(NamedTuple):
+    """What stands under a key: what it may be, and whether it is there at all.
+
+    `party` is None where no contract says; `why` says so in words.
+    """
+
+    party: Party | None
+    always: bool = True
+    why: str = ""
+
+
+def is_told(contract: LockedContract) -> bool:
+    """Say whether all of a contract can be recognised again: else equal text proves nothing."""
+    return UNTOLD not in json.dumps(contract)
+
+
+def compare_locked(
+    producer: LockedContract, consumer: LockedContract, *, budget: Budget | None = None
+) -> Verdict:
+    """Say whether one locked contract accepts everything that another lets through."""
+    comparer = Comparer(budget)
+    return comparer.verdict(comparer.emitted(producer), comparer.reader(consumer))
+
+
+class Comparer:
+    """Compares the contracts of two versions; each document is read once, and each pair."""
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self._budget = budget or Budget()
+        self._ground = Ground()
+        self._parties: dict[tuple[str, str], Party] = {}
+        self._verdicts: dict[tuple[str, str], Verdict] = {}
+
+    def emitted(self, contract: LockedContract) -> Party:
+        """Return what a contract lets through."""
+        return self._made("emits", contract, _emitted)
+
+    def accepted(self, contract: LockedContract) -> Party:
+        """Return what a contract takes as it is, as what somebody may hand to it."""
+        return self._made("hands", contract, _handed)
+
+    def reader(self, contract: LockedContract) -> Party:
+        """Return a contract as one that reads."""
+        return self._made("reads", contract, _reading)
+
+    def verdict(self, producer: Party, consumer: Party) -> Verdict:
+        """Compare two parties; an open producer is taken to return its declared keys only."""
+        pair = _text(producer.document), _text(consumer.document)
+        held = self._verdicts.get(pair)
+        if held is None:
+            held = self._verdicts[pair] = self._compared(producer, consumer)
+        return held
+
+    def _compared(self, producer: Party, consumer: Party) -> Verdict:
+        # its code is not at hand: the documents themselves must bear every example out
+        producer = producer._replace(pass_on=None)
+        found = compare_parties(producer, consumer, self._ground, self._budget)
+        shut = closed(producer)
+        if found.answer == "proved" or shut is producer:
+            return found
+        again = compare_parties(shut, consumer, self._ground, self._budget)
+        if again.answer == "proved":
+            return Verdict("proved", assuming=_CLOSED)
+        return again if again.answer in {"refuted", "coerced"} else found
+
+    def _made(
+        self, role: str, contract: LockedContract, make: Callable[[LockedContract], Party]
+    ) -> Party:
+        at = role, _text(contract)
+        held = self._parties.get(at)
+        if held is None:
+            held = self._parties[at] = make(contract)
+        return held
+
+    # what stands under a key
+
+    def output(self, step: LockedStep, *, as_reader: bool = False) -> Party | None:
+        """Return what a step stores, or whoever reads that by the step's own contract."""
+        contract = step["output"]
+        if contract is None:
+            return None
+        found = self.reader(contract) if as_reader else self.emitted(contract)
+        if step["foreach"] is not None:
+            found = list_of(nullable(found) if "hole" in step["may_be"] else found)
+        return nullable(found) if "null" in step["may_be"] else found
+
+    def stored(self, workflow: LockedWorkflow, key: str) -> Stored | None:
+        """Return what a version has under a key; None where it has nothing of that name."""
+        step = workflow["steps"].get(key)
+        if step is None:
+            return self._input(workflow, key)
+        party = self.output(step)
+        why = "" if party is not None else f"{key} had no contract for its output"
+        return Stored(party, "absent" not in step["may_be"], why)
+
+    def _input(self, workflow: LockedWorkflow, key: str) -> Stored | None:
+        inputs = workflow["inputs"]
+        contract = inputs["contract"]
+        if contract is None:
+            if inputs["names"] is not None and key not in inputs["names"]:
+                return None
+            return Stored(None, key in inputs["needs"], f"the input '{key}' had no contract")
+        emitted = self.emitted(contract).document
+        part = _property(emitted, key)
+        if part is None:
+            return Stored(None, always=False, why=f"nothing was said of the input '{key}'")
+        always = key in _plain(emitted).get("required", ())
+        return Stored(Party(part, bare=False, pass_on=None), always)
+
+    def seen(self, workflow: LockedWorkflow, keys: list[str]) -> Stored:
+        """Return the object of what a version has under these keys."""
+        members, gaps = {}, []
+        for key in keys:
+            found = self.stored(workflow, key)
+            if found is not None:
+                members[key] = Member(found.party or ANYTHING, found.always)
+                gaps += [found.why] if found.party is None else []
+        return Stored(object_of(members, others=True), why="; ".join(gaps))
+
+    def asks(self, reader: LockedReader, *, told: str, of_object: bool = False) -> Party:
+        """Return what a step checks; of the whole object of inputs where it reads one of them."""
+        found = self.reader(reader["contract"])
+        if told == "item":
+            found = list_of(found)
+        return under(reader["key"], found) if of_object else found
+
+
+def stored(workflow: LockedWorkflow) -> list[str]:
+    """Return the keys that a run has stored when it is through, its inputs left out."""
+    written = {key for step in workflow["steps"].values() for key in step["writes"]}
+    return sorted({*workflow["steps"], *written})
+
+
+def _emitted(contract: LockedContract) -> Party:
+    document = contract.get("emits", contract["accepts"])
+    # a contract that keeps what it is given lets through what it takes
+    keeps = contract.get("emits") == contract.get("takes")
+    usual = contract["accepts"] if keeps and document != contract["accepts"] else True
+    return Party(document, bare=False, pass_on=None, usual=usual, is_open=keeps)
+
+
+def _handed(contract: LockedContract) -> Party:
+    return Party(contract["accepts"], bare=False, pass_on=None, is_open=True)
+
+
+def _reading(contract: LockedContract) -> Party:
+    takes = contract.get("takes", contract["accepts"])
+    judge = _Judge(takes)
+    return Party(contract["accepts"], bare=False, pass_on=judge.pass_on)
+
+
+class _Judge:
+    """Stands for a contract whose code is not at hand: refuses what it surely refused."""
+
+    def __init__(self, document: Any) -> None:
+        self._document = document
+        self._search: Search | None = None
+        self._lit = 0
+
+    def pass_on(self, value: Any) -> Any:
+        """Return a value that was taken; raise ValueError where that cannot be told."""
+        holds = self._holds(value)
+        if holds is False:
+            raise ContractBroken((one_error(ROOT, "what it accepts", type(value).__name__),), "it")
+        if holds is None:
+            raise ValueError("a validator would have to say")
+        return value
+
+    def _holds(self, value: Any) -> bool | None:
+        try:
+            if self._search is None:
+                meter = Meter(Budget())
+                table = Table(whole_floats=True)
+                self._lit = Reader(self._document, table, meter).root()
+                self._search = Search(table, meter)
+            return self._search.evaluator.holds(self._lit, value)
+        except (UnsupportedError, BudgetSpentError, RecursionError):
+            return None
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _plain(document: Any) -> Any:
+    """Return what a document that only refers to one of its definitions refers to."""
+    defs = document.get("$defs", {}) if isinstance(document, dict) else {}
+    for _ in range(len(defs) + 1):
+        if isinstance(document, dict) and document.keys() - {"$defs"} == {"$ref"}:
+            document = defs.get(document["$ref"].removeprefix("#/$defs/"), True)
+    return document if isinstance(document, dict) else {}
+
+
+def _property(document: Any, name: str) -> Any:
+    """Return the document of one property of a plain object; None where it is no such thing."""
+    part = _plain(document).get("properties", {}).get(name)
+    if not isinstance(part, dict):
+        return part
+    defs = document.get("$defs")
+    return {**part, "$defs": defs} if defs and _refers(part) else part
+
+
+def _refers(schema: Any) -> bool:
+    found: list[bool] = []
+
+    def look(part: Any) -> Any:
+        found.append(_refers(part))
+        return part
+
+    if isinstance(schema, dict):
+        mapped(schema, look)
+        return "$ref" in schema or any(found)
+    return False

@@ -1,0 +1,250 @@
+"""A contract as a lock holds it: documents that say the same in every process.
+
+The proof's own documents name a validator by its place in memory and a model by its number.  Here
+a validator goes by its fingerprint and a model by its name; titles and other annotations are left
+out, and what must stay secret is a digest that can be compared and not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from itertools import count
+from typing import TYPE_CHECKING, Any, NotRequired
+from urllib.parse import unquote
+
+from typing_extensions import TypedDict
+
+from kairos.contracts.json_keywords import ASSERTIONS, mapped
+from kairos.contracts.mending import Node, drop_unreadable
+from kairos.exceptions import KairosError
+from kairos.security import scrub_credentials
+from kairos.verify.lock.fingerprints import fingerprint
+from kairos.verify.proof.core_schemas import Side, Translator
+from kairos.verify.proof.limits import UnsupportedError
+from kairos.verify.proof.reading import OPAQUE
+
+if TYPE_CHECKING:
+    from kairos.contracts.contract import Contract
+    from kairos.redaction.redactor import Redactor
+
+__all__ = ["UNTOLD", "LockedContract", "locked_contract"]
+
+UNTOLD = "#?"
+"""What stands for the fingerprint of a predicate that cannot be recognised again."""
+
+_KEPT = ASSERTIONS | {OPAQUE, "$id", "$defs", "definitions", "$anchor", "$dynamicAnchor"}
+_NOW = "before or after now"  # what a bound that moves is called by the translation
+_EMBEDDED = "kairos:contract"
+_KINDS: dict[type, str] = {str: "string", int: "integer", float: "number"}
+
+
+class LockedContract(TypedDict):
+    """One contract as JSON Schema documents.
+
+    accepts: what it takes as it is.
+    emits:   what it may let through; absent where that is the same.
+    takes:   what it takes, some of it by conversion; absent where that is the same.
+    """
+
+    accepts: Any
+    emits: NotRequired[Any]
+    takes: NotRequired[Any]
+
+
+def locked_contract(contract: Contract, redactor: Redactor, *, key: str = "") -> LockedContract:
+    """Return a contract as a lock holds it; never raises for what is wrong inside it.
+
+    `redactor` says which names hold secrets; `key` is the name that the value itself goes by.
+    """
+    secret = bool(key) and redactor.is_sensitive(key)
+    takes = _document(contract, "keeps", redactor, secret=secret)
+    emits = takes if contract.keeps else _document(contract, "emits", redactor, secret=secret)
+    found = LockedContract(accepts=_document(contract, "accepts", redactor, secret=secret))
+    if emits != found["accepts"]:
+        found["emits"] = emits
+    if takes != found["accepts"]:
+        found["takes"] = takes
+    return found
+
+
+class _Durable(Translator):
+    """The proof's own translation, with predicates that go by what they are."""
+
+    def named(self, what: str, parts: list[Any]) -> str:
+        """Return a name that the same predicate has in every process."""
+        # what no other part is the same as carries its side, so that no two sides are found equal
+        if _NOW in what:
+            return f"{what}#{self.side}"
+        known = fingerprint(parts)
+        return f"{what}{UNTOLD} {self.side}" if known is None else f"{what}#{known}"
+
+
+def _document(contract: Contract, side: Side, redactor: Redactor, *, secret: bool) -> Any:
+    try:
+        schema, config = dict(contract.adapter.core_schema), contract.settings
+        found = _Durable(side).document(_readable(schema, config), config)
+        return _Settled(found, redactor).whole(secret=secret)
+    except UnsupportedError as error:
+        return {OPAQUE: [f"{error}{UNTOLD} {side}"]}
+    except (KairosError, RecursionError) as error:
+        why = error.message if isinstance(error, KairosError) else "a contract that nests too deep"
+        return {OPAQUE: [f"{why}{UNTOLD} {side}"]}
+
+
+def _readable(schema: Node, config: Any) -> Any:
+    return drop_unreadable(schema, config)
+
+
+class _Settled:
+    """One document on its way into a lock."""
+
+    def __init__(self, document: dict[str, Any], redactor: Redactor) -> None:
+        self._document = document
+        self._redactor = redactor
+        self._raw: dict[str, Any] = document.get("$defs", {})
+        self._names: dict[str, str] = {}
+        self._secret: set[str] = set()
+        self._waiting: list[str] = []
+        self._numbers = count(1)
+
+    def whole(self, *, secret: bool) -> dict[str, Any]:
+        """Return the document with its definitions in the order in which they are met."""
+        root = {key: part for key, part in self._document.items() if key != "$defs"}
+        while True:
+            known = len(self._secret)
+            self._names, self._waiting, self._numbers, defs = {}, [], count(1), {}
+            found = self._part(root, secret=secret)
+            while self._waiting:
+                raw = self._waiting.pop(0)
+                defs[self._names[raw]] = self._part(self._raw[raw], secret=raw in self._secret)
+            if len(self._secret) == known:  # else a definition turned out to hold a secret
+                break
+        return {**found, "$defs": defs} if defs else found
+
+    def _part(self, schema: Any, *, secret: bool) -> Any:
+        if not isinstance(schema, dict):
+            return schema
+        if "$id" in schema:  # a document of the user's own, whose references are relative to it
+            inner = {key: part for key, part in schema.items() if key != "$id"}
+            name = f"{_EMBEDDED}-{next(self._numbers)}"
+            return {"$id": name, **_Embedded(inner, self._redactor).whole(secret=secret)}
+        kept = {key: part for key, part in schema.items() if key in _KEPT}
+        named = self._named(kept, secret=secret)
+        found = mapped(kept, lambda part: self._part(part, secret=secret)) | named
+        if "$ref" in found:
+            found["$ref"] = self._pointer(found["$ref"], secret=secret)
+        for keyword in ("enum", "required", "type"):
+            if isinstance(found.get(keyword), list):
+                found[keyword] = sorted(found[keyword], key=_order)
+        return _plainer(_masked(found, secret=secret))
+
+    def _named(self, schema: dict[str, Any], *, secret: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for keyword in ("properties", "dependentSchemas"):
+            parts = schema.get(keyword)
+            if isinstance(parts, dict):
+                found[keyword] = {
+                    name: self._part(part, secret=secret or self._redactor.is_sensitive(name))
+                    for name, part in parts.items()
+                }
+        return found
+
+    def _pointer(self, ref: str, *, secret: bool) -> str:
+        raw = unquote(ref).removeprefix("#/$defs/").replace("~1", "/").replace("~0", "~")
+        if raw not in self._raw:
+            return ref
+        if secret:
+            self._secret.add(raw)
+        if raw not in self._names:
+            short = re.sub(r":\d+.*", "", raw).rpartition(".")[2]
+            short = re.sub(r"\W+", "_", short) or "part"
+            taken = set(self._names.values())
+            names = (short, *(f"{short}{n}" for n in range(2, len(taken) + 3)))
+            self._names[raw] = next(name for name in names if name not in taken)
+            self._waiting.append(raw)
+        return f"#/$defs/{self._names[raw]}"
+
+
+class _Embedded(_Settled):
+    """A document inside another: its references stay as its author wrote them."""
+
+    def whole(self, *, secret: bool) -> dict[str, Any]:
+        """Return the document; what holds a secret somewhere is taken to hold it everywhere."""
+        root = {key: part for key, part in self._document.items() if key != "$defs"}
+        found = self._part(root, secret=secret)
+        some = secret or bool(self._secret)
+        defs = {name: self._part(part, secret=some) for name, part in self._raw.items()}
+        return {**found, "$defs": defs} if defs else found
+
+    def _pointer(self, ref: str, *, secret: bool) -> str:
+        if secret:
+            self._secret.add(ref)
+        return ref
+
+
+def _plainer(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the same schema in fewer words, as people review them."""
+    found = dict(schema)
+    if found.get("required") == []:
+        del found["required"]
+    kinds = found.get("type")
+    if isinstance(kinds, list) and len(kinds) == 1:
+        found["type"] = kinds[0]
+    if "allOf" in found:
+        parts = [part for part in found.pop("allOf") if part not in ({}, True)]
+        if len(parts) == 1 and found.keys() <= {OPAQUE} and _may_stand_for_all(parts[0]):
+            found |= parts[0]
+        elif parts:
+            found["allOf"] = parts
+    return found
+
+
+def _may_stand_for_all(part: Any) -> bool:
+    return isinstance(part, dict) and part.keys().isdisjoint({OPAQUE, "$id", "$defs"})
+
+
+def _masked(schema: dict[str, Any], *, secret: bool) -> dict[str, Any]:
+    """Return a schema with predicates in the place of values that must not be read."""
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    hidden = [one for one in values if _hides(one, secret=secret)]
+    if hidden:
+        kept = [one for one in values if not _hides(one, secret=secret)]
+        choices = [_hidden(one) for one in hidden] + ([{"enum": kept}] if kept else [])
+        rest = {key: part for key, part in schema.items() if key not in {"enum", "const"}}
+        schema = {**rest, "allOf": [*rest.get("allOf", ()), {"anyOf": choices}]}
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str) and scrub_credentials(pattern) != pattern:
+        names = [*schema.get(OPAQUE, ()), f"a pattern that is not shown#{_digest(pattern)}"]
+        schema = {key: part for key, part in schema.items() if key != "pattern"} | {OPAQUE: names}
+    return schema
+
+
+def _hides(value: Any, *, secret: bool) -> bool:
+    if value is None or isinstance(value, bool):
+        return False
+    if secret:
+        return True
+    text = value if isinstance(value, str) else json.dumps(value)
+    return scrub_credentials(text) != text
+
+
+def _hidden(value: Any) -> dict[str, Any]:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # one number, however it is written
+    kind = _KINDS.get(type(value))
+    told = {} if kind is None else {"type": kind}
+    return {**told, OPAQUE: [f"a value that is not shown#{_digest(json.dumps(value))}"]}
+
+
+@lru_cache(maxsize=1024)
+def _digest(text: str) -> str:
+    # slow on purpose: a short secret must not be found by trying
+    made = hashlib.scrypt(text.encode(), salt=b"kairos.lock", n=2**13, r=8, p=1, dklen=16)
+    return made.hex()
+
+
+def _order(value: Any) -> tuple[str, str]:
+    return type(value).__name__, json.dumps(value, sort_keys=True)
