@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pydantic_core import PydanticCustomError, SchemaError, SchemaValidator
+from pydantic_core import PydanticCustomError, SchemaError, SchemaValidator, to_json
 from pydantic_core import ValidationError as PydanticError
 
 from kairos.contracts.field_errors import RULE
@@ -95,6 +95,7 @@ class Mender:
             "typed-dict": self._typed_dict,
             "definition-ref": self._reference,
             "function-after": self._after,
+            "json": self._json_text,
         }
 
     def mend(self, schema: Node) -> Node:
@@ -217,6 +218,18 @@ class Mender:
         self.trusting = self.trusting or not _returns_its_value(node["function"]["function"])
         return self._inside(node, config)
 
+    def _json_text(self, node: Node, config: Node) -> Node:
+        """Have a text of JSON written as one, and not as what was read from it."""
+        self.exact = False
+        out = self._inside(node, config)
+        if "serialization" in node:
+            return out
+        inner = out.get("schema", {"type": "any"})
+        written = {
+            "type": "function-wrap", "function": _json_text, "schema": inner, "when_used": "json"
+        }  # fmt: skip
+        return {**out, "serialization": written}
+
     def _default(self, node: Node, config: Node) -> Node:
         out = self._inside(node, config)
         if node.get("on_error", "raise") != "raise" or not self._satisfied(out):
@@ -301,6 +314,10 @@ def strict(node: Node) -> Node:
     if isinstance(node.get("choices"), dict):
         out["choices"] = {tag: strict(choice) for tag, choice in node["choices"].items()}
     return out
+
+
+def _json_text(value: Any, handler: Callable[[Any], Any]) -> str:
+    return to_json(handler(value), inf_nan_mode="constants").decode()
 
 
 def _returns_its_value(function: Any) -> bool:

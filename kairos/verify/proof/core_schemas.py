@@ -7,57 +7,43 @@ what it likes.  So both sides are read from the core schema itself.  A part that
 say becomes an opaque predicate, which only the very same part of the producer satisfies.
 
 A consumer is read as a strict reader of JSON; what a lax one converts besides is found out by
-asking it.  That a validator returns a value of its field's own type is taken for granted.
+asking it.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from enum import Enum
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from kairos.contracts.json_rules import JsonRules
 from kairos.contracts.mending import Node, drop_unreadable
 from kairos.contracts.rules import Rule
-from kairos.verify.proof.evaluation import DECIMAL
 from kairos.verify.proof.fields import fields_of, object_of
+from kairos.verify.proof.identity import identity, looks_around, relevant
+from kairos.verify.proof.leaves import LEAVES, address, integer_key
 from kairos.verify.proof.limits import UnsupportedError
 from kairos.verify.proof.reading import OPAQUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["BEFORE_OR_AFTER_NOW", "Side", "Translator", "translated"]
+__all__ = ["Side", "Translator", "asks_code", "translated"]
 
 Side: TypeAlias = Literal["emits", "keeps", "accepts"]
 """What is asked of a contract: its canonical output, what it lets through as it is, its input."""
 
-BEFORE_OR_AFTER_NOW = "before or after now"
-
 _ANY: dict[str, Any] = {}
 _MOST_DEPTH = 100
-_DECIMAL = r"^-?[0-9]+(\.[0-9]+)?$"
-_DECIMAL_WRITTEN = r"^-?[0-9]+(\.[0-9]+)?(E[+-]?[0-9]+)?$"
-_INT_KEY = r"^(0|-?[1-9][0-9]*)$"
-_UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-_DATE = r"^-?[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_BOUNDS = {
-    "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum",
-    "multiple_of": "multipleOf",
-}  # fmt: skip
-_TIMES = {"datetime": "date-time", "date": "date", "time": "time", "timedelta": "duration"}
-_FORMATS: dict[Any, str] = {
-    ipaddress.IPv4Address: "ipv4",
-    ipaddress.IPv6Address: "ipv6",
-    ipaddress.IPv4Network: "ipv4network",
-    ipaddress.IPv6Network: "ipv6network",
-    ipaddress.IPv4Interface: "ipv4interface",
-    ipaddress.IPv6Interface: "ipv6interface",
-}
-# keys of a core schema that say nothing of which values it takes
-_SILENT = frozenset({"type", "ref", "metadata", "serialization", "strict", "allow_inf_nan", "cls"})
 _PLAIN_ITEMS = frozenset({"int", "str", "bool", "float"})
+_CONVERTED = frozenset(
+    {
+        "int", "float", "bool", "decimal", "uuid", "url", "bytes", "enum", "datetime", "date",
+        "time", "timedelta",
+    }
+)  # fmt: skip
+
+
+_ASIDE = frozenset({"metadata", "config", "serialization", "default"})
 
 
 def translated(schema: Node, config: Mapping[str, Any], side: Side) -> dict[str, Any]:
@@ -75,20 +61,10 @@ class Translator:
         self.side: str = side
         self._defs: dict[str, Any] = {}
         self._depth = 0
+        self._config: Mapping[str, Any] = {}
+        self._owners: list[Any] = []  # the models around, outermost first
         self._of_kind: dict[str, Callable[[Node, Mapping[str, Any]], dict[str, Any]]] = {
             "any": lambda *_: _ANY,
-            "none": lambda *_: {"type": "null"},
-            "bool": lambda *_: {"type": "boolean"},
-            "int": lambda node, _: {"type": "integer", **_bounds(node)},
-            "float": lambda node, _: {"type": "number", **_bounds(node)},
-            "str": self._text,
-            "bytes": self._bytes,
-            "decimal": self._decimal,
-            "uuid": self._uuid,
-            "url": self._url,
-            **dict.fromkeys(_TIMES, self._time),
-            "literal": lambda node, _: self._choice(node, node["expected"]),
-            "enum": lambda node, _: self._choice(node, [one.value for one in node["members"]]),
             "list": self._items,
             "set": self._items,
             "frozenset": self._items,
@@ -104,6 +80,7 @@ class Translator:
             "custom-error": lambda node, config: self.part(node["schema"], config),
             "lax-or-strict": self._strict,
             "json-or-python": self._json,
+            "json": self._json_text,
             "chain": self._chain,
             "model": self._model,
             "dataclass": self._model,
@@ -127,94 +104,40 @@ class Translator:
         """Return what one core schema says on this side."""
         if self._depth > _MOST_DEPTH:
             raise UnsupportedError(f"types in one another deeper than {_MOST_DEPTH}")
+        outside, self._config = self._config, config
         self._depth += 1
         try:
             return self._part(node, config)
         finally:
             self._depth -= 1
+            self._config = outside
 
     def opaque(self, node: Any, what: str, also: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what only the same part of the producer satisfies."""
-        return {"allOf": [also or _ANY], OPAQUE: [f"{what}#{_identity(node)}"]}
+        around = self._owners[-1:] if looks_around(node) else []
+        name = self.named(what, [node, relevant(self._config), around])
+        return {"allOf": [also or _ANY], OPAQUE: [name]}
+
+    def named(self, what: str, parts: list[Any]) -> str:
+        """Return the name of a predicate, which only one of the very same parts has too."""
+        return f"{what}#{identity(parts)}"
 
     def _part(self, node: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-        known = _known_format(node)
+        known = address(node, self.side)
         if known is not None:
-            return {"type": "string", "format": known}
+            return known
         if self.side == "emits" and _may_write_anything(node):
             return _ANY
         kind = node["type"]
-        if self.side == "keeps" and kind in _CONVERTED and not _is_strict(node):
+        if self.side == "keeps" and kind in _CONVERTED and not node.get("strict"):
             return _ANY
+        leaf = LEAVES.get(kind)
+        if leaf is not None:
+            return leaf(self, node, config)
         translate = self._of_kind.get(kind)
         return (
             self.opaque(node, f"the type {kind}") if translate is None else translate(node, config)
         )
-
-    def _text(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
-        given = {name.removeprefix("str_"): v for name, v in config.items() if name[:4] == "str_"}
-        given |= node
-        changes = any(given.get(name) for name in ("strip_whitespace", "to_lower", "to_upper"))
-        regex = given.get("pattern")
-        python = regex is not None and (
-            not isinstance(regex, str) or given.get("regex_engine") or config.get("regex_engine")
-        )
-        if changes or python or given.get("ascii_only"):
-            return self.opaque([node, sorted(given)], "a text that is changed", {"type": "string"})
-        found: dict[str, Any] = {"type": "string"}
-        for name, keyword in (("min_length", "minLength"), ("max_length", "maxLength")):
-            if given.get(name) is not None:
-                found[keyword] = given[name]
-        return {**found, "pattern": regex} if regex is not None else found
-
-    def _bytes(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
-        plain = not _says_more(node) and config.get("val_json_bytes", "utf8") == "utf8"
-        return {"type": "string"} if plain else self.opaque(node, "bytes", {"type": "string"})
-
-    def _decimal(self, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
-        text: dict[str, Any] = {"type": "string", "format": DECIMAL}
-        if self.side == "keeps":
-            text = {"type": ["string", "number"]}
-        elif self.side == "emits":
-            text["pattern"] = _DECIMAL_WRITTEN
-        else:
-            simple = {"type": "string", "pattern": _DECIMAL}
-            text = {"anyOf": [text, simple, {"type": "number"}]}
-        return self.opaque(node, "a Decimal within bounds", text) if _says_more(node) else text
-
-    def _uuid(self, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
-        version = node.get("version")
-        found = {"type": "string", "format": f"uuid{version}" if version else "uuid"}
-        return {**found, "pattern": _UUID} if self.side == "emits" else found
-
-    def _url(self, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
-        if _says_more(node):
-            return self.opaque(node, "a URL of a certain kind", {"type": "string"})
-        return {"type": "string", "format": "uri"}
-
-    def _time(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
-        kind = node["type"]
-        if any(name in config for name in ("ser_json_temporal", "ser_json_timedelta")):
-            return _ANY if self.side == "emits" else self.opaque(node, f"the type {kind}")
-        found: dict[str, Any] = {"type": "string", "format": _TIMES[kind]}
-        if kind == "date" and self.side == "emits":
-            found["pattern"] = _DATE
-        more = {key for key in node if node[key] is not None} - _SILENT - {"microseconds_precision"}
-        if node.get("now_op"):  # what was to come when it was written is past when it is read
-            return self.opaque([node, object()], f"a {kind} {BEFORE_OR_AFTER_NOW}", found)
-        return self.opaque(node, f"a {kind} within bounds", found) if more else found
-
-    def _choice(self, node: Node, values: list[Any]) -> dict[str, Any]:
-        values = [one.value if isinstance(one, Enum) else one for one in values]
-        kinds = {type(value) for value in values}
-        if not kinds <= {str, int, bool, type(None)} or node.get("missing"):
-            return self.opaque(node, "a choice with a function or odd values")
-        names = {str: "string", int: "integer", bool: "boolean", type(None): "null"}
-        if self.side == "keeps":  # pydantic finds them by Python's ==, and keeps what it was given
-            numbers = [int(one) for one in values if isinstance(one, bool)]
-            flags = [bool(one) for one in values if isinstance(one, int) and one in {0, 1}]
-            return {"enum": [*values, *numbers, *flags]}
-        return {"enum": values, "type": sorted(names[kind] for kind in kinds)}
 
     def _items(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         inner = node.get("items_schema")
@@ -258,13 +181,22 @@ class Translator:
             if node.get(name) is not None:
                 found[keyword] = node[name]
         keys = node.get("keys_schema", {"type": "any"})
-        if keys["type"] in {"str", "literal", "enum"}:
-            found["propertyNames"] = self.part(keys, config)
-        elif keys["type"] == "int" and not _says_more(keys) and self.side != "keeps":
-            found["propertyNames"] = {"pattern": _INT_KEY}
-        elif keys["type"] != "any":
-            found["propertyNames"] = self.opaque(keys, f"keys of the type {keys['type']}")
-        return found
+        named = self._keys(keys, config)
+        return found if named is None else {**found, "propertyNames": named}
+
+    def _keys(self, keys: Node, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what holds of the names of a dict's keys; None for nothing."""
+        kind = keys["type"]
+        if kind == "any":
+            return None
+        if kind in {"str", "enum"} or (
+            kind == "literal" and all(isinstance(one, str) for one in keys["expected"])
+        ):
+            return self.part(keys, config)
+        if kind in {"uuid", "date"} and self.side != "keeps" and not _may_write_anything(keys):
+            return self.part(keys, config)
+        plain = integer_key(keys) if kind == "int" and self.side != "keeps" else None
+        return plain or self.opaque(keys, f"keys of the type {kind}")
 
     def _union(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         choices = [one[0] if isinstance(one, tuple) else one for one in node["choices"]]
@@ -273,7 +205,10 @@ class Translator:
     def _tagged(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         parts = {tag: self.part(one, config) for tag, one in node["choices"].items()}
         if self.side != "accepts":
-            return {"anyOf": list(parts.values())}
+            whole = {"anyOf": list(parts.values())}
+            if isinstance(node["discriminator"], str):
+                return whole
+            return self.opaque(node, "a discriminator that is a function or a path", whole)
         name = node["discriminator"]
         if not isinstance(name, str):
             return self.opaque(node, "a discriminator that is a function or a path")
@@ -293,6 +228,12 @@ class Translator:
     def _json(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         return self.part(node["json_schema"], config) if self.side != "keeps" else _ANY
 
+    def _json_text(self, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
+        text = {"type": "string", "format": "json-string"}
+        if node.get("schema", {"type": "any"})["type"] == "any" and self.side == "accepts":
+            return text
+        return self.opaque(node, "a text of JSON", text)
+
     def _chain(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         steps = node["steps"]
         if len(steps) == 1:
@@ -301,14 +242,23 @@ class Translator:
 
     def _model(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         own = node.get("config") or (config if node["type"] == "dataclass" else {})
-        found = self.part(node["schema"], own)
+        self._owners.append(node["cls"])
+        try:
+            found = self.part(node["schema"], own)
+        finally:
+            self._owners.pop()
         hook = node.get("post_init")
         if node.get("custom_init") or (hook and hook != "init_private_attributes"):
             return self.opaque(node, f"the code that makes a {node['cls'].__name__}", found)
         return found
 
     def _typed_dict(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
-        return object_of(self, fields_of(node), node, node.get("config") or config)
+        own = node.get("config") or config
+        self._owners.append(node.get("cls") or node)
+        try:
+            return object_of(self, fields_of(node), node, own)
+        finally:
+            self._owners.pop()
 
     def _after(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         inner = self.part(node["schema"], config)
@@ -326,9 +276,11 @@ class Translator:
 
     def _wrap(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         function = node["function"]["function"]
-        if node["schema"]["type"] == "url" and function.__module__ == "pydantic.networks":
-            return self._url(node["schema"], config)
-        return self._before(node, config)
+        ours = (getattr(function, "__module__", "") or "").startswith("pydantic.")
+        if node["schema"]["type"] == "url" and ours:
+            return self.part({**node["schema"], "type": "url"}, config)
+        # it need not ask what it wraps, so what it returns may be anything
+        return self._before(node, config) if ours else self.opaque(node, _named(node))
 
     def _definitions(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         for one in node["definitions"]:
@@ -336,32 +288,22 @@ class Translator:
         return self.part(node["schema"], config)
 
 
-_CONVERTED = frozenset({"int", "float", "bool", "decimal", "uuid", "url", "bytes", "enum", *_TIMES})
-
-
-def _bounds(node: Node) -> dict[str, Any]:
-    return {keyword: node[name] for name, keyword in _BOUNDS.items() if node.get(name) is not None}
-
-
-def _says_more(node: Node) -> bool:
-    return any(node[key] is not None for key in node.keys() - _SILENT)
-
-
-def _is_strict(node: Node) -> bool:
-    return bool(node.get("strict"))
-
-
-def _known_format(node: Node) -> str | None:
-    """Return the format of pydantic's own network types."""
-    if node["type"] != "lax-or-strict" or node["strict_schema"]["type"] != "json-or-python":
-        return None
-    return _FORMATS.get(node["strict_schema"]["python_schema"].get("cls"))
+def asks_code(schema: Any) -> bool:
+    """Say whether code of the user's decides what a contract writes."""
+    if isinstance(schema, dict):
+        kind = schema.get("type")
+        if kind in {"function-plain", "function-wrap"}:
+            return True
+        if isinstance(kind, str) and _may_write_anything(schema):
+            return True
+        return any(asks_code(part) for key, part in schema.items() if key not in _ASIDE)
+    return isinstance(schema, list | tuple) and any(map(asks_code, schema))
 
 
 def _may_write_anything(node: Node) -> bool:
     """Say whether a serialiser of the user's own stands here."""
     written = node.get("serialization")
-    if written is None or written["type"] == "any":
+    if not isinstance(written, dict) or written["type"] == "any":
         return False
     module = getattr(written.get("function"), "__module__", "") or ""
     return not module.startswith("pydantic.")
@@ -381,18 +323,3 @@ def _embedded(rules: JsonRules) -> Any:
 
 def _pointer(ref: str) -> str:
     return "#/$defs/" + ref.replace("%", "%25").replace("~", "~0").replace("/", "~1")
-
-
-def _identity(node: Any) -> str:
-    """Return a name that only the same core schema has; functions and classes go by object."""
-    if isinstance(node, dict):
-        pairs = ((str(key), _identity(part)) for key, part in node.items() if key != "metadata")
-        return "{" + ",".join(f"{key}:{part}" for key, part in sorted(pairs)) + "}"
-    if isinstance(node, list | tuple):
-        return "[" + ",".join(map(_identity, node)) + "]"
-    if node is None or isinstance(node, str | int | float | bool):
-        return repr(node)
-    owner = getattr(node, "__self__", None)  # a bound method is made anew each time
-    if owner is not None:
-        return f"{node.__qualname__}@{id(owner):x}"
-    return f"{type(node).__name__}@{id(node):x}"

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from kairos.contracts.json_keywords import format_parser
 from kairos.contracts.rules import regex_engine, same_json
+from kairos.verify.proof.formats import has_format
 from kairos.verify.proof.terms import FAMILY, NUMBERS, Props, Table, exact, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from fractions import Fraction
 
-__all__ = ["DECIMAL", "Evaluator", "is_multiple", "matches"]
-
-DECIMAL = "kairos-decimal"
-"""A format of kairos's own: the texts that are a Decimal."""
+__all__ = ["Evaluator", "is_multiple", "matches"]
 
 
 def matches(regex: str, text: str) -> bool:
@@ -43,7 +39,7 @@ class Evaluator:
             "size": lambda arg, v: len(v) >= arg,
             "count": lambda arg, v: len(v) >= arg,
             "pattern": matches,
-            "format": _has_format,
+            "format": has_format,
             "required": lambda arg, v: arg in v,
             "unique": lambda _, v: (
                 not any(same_json(one, other) for at, one in enumerate(v) for other in v[:at])
@@ -120,13 +116,3 @@ def _all(answers: Iterable[bool | None]) -> bool | None:
         if answer is None:
             found = None
     return found
-
-
-def _has_format(name: str, text: str) -> bool | None:
-    if name == DECIMAL:
-        try:
-            return Decimal(text).is_finite() and text == text.strip()
-        except InvalidOperation:
-            return False
-    parse = format_parser(name)
-    return None if parse is None else parse(text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pydantic_core import SchemaValidator
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -51,10 +53,24 @@ def object_of(
     return found
 
 
-def _is_needed(field: Node, *, total: bool) -> bool:
+def _is_needed(field: Node, config: Mapping[str, Any], *, total: bool) -> bool:
+    """Say whether a value without the field is refused."""
     if field["type"] == "typed-dict-field":
         return bool(field.get("required", total))
-    return bool(field["schema"]["type"] != "default")
+    inner = field["schema"]
+    if inner["type"] != "default":
+        return True
+    checked = inner.get("validate_default", config.get("validate_default"))
+    return bool(checked) and not _takes_its_default(inner, config)
+
+
+def _takes_its_default(node: Node, config: Mapping[str, Any]) -> bool:
+    try:
+        settings: Any = dict(config)
+        SchemaValidator(node, settings).validate_python(node["default"])
+    except Exception:  # noqa: BLE001 - made by a function, or refused, or it refers elsewhere
+        return False
+    return True
 
 
 def _written(
@@ -67,7 +83,9 @@ def _written(
         key = field.get("serialization_alias", name)
         properties[key] = walk.part(field["schema"], config) if field.get("init", True) else {}
         may_lack = field.get("serialization_exclude") or "serialization_exclude_if" in field
-        if not may_lack and (field["type"] != "typed-dict-field" or _is_needed(field, total=total)):
+        if may_lack:
+            continue
+        if field["type"] != "typed-dict-field" or _is_needed(field, config, total=total):
             required.append(key)
     return {"type": "object", "properties": properties, "required": required}
 
@@ -82,10 +100,12 @@ def _read(
             continue
         inner = walk.part(field["schema"], config)
         ways = _ways(name, field, config)
-        needed = _is_needed(field, total=total)
+        needed = _is_needed(field, config, total=total)
         if len(ways) == 1 and len(ways[0]) == 1:
-            properties[ways[0][0]] = inner
-            required += [ways[0][0]] if needed else []
+            key = ways[0][0]
+            known = properties.get(key)  # two fields may read one key
+            properties[key] = {"allOf": [known, inner]} if known else inner
+            required += [key] if needed else []
         elif walk.side == "keeps":
             properties |= {way[0]: {} for way in ways}
         else:

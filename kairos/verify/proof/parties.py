@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kairos.contracts.contract import Contract, ContractBroken
 from kairos.contracts.field_errors import ROOT, one_error
 from kairos.exceptions import KairosError
-from kairos.verify.proof.core_schemas import translated
+from kairos.verify.proof.core_schemas import asks_code, translated
 from kairos.verify.proof.documents import checked_document
 from kairos.verify.proof.limits import UnsupportedError
 
@@ -50,7 +50,9 @@ def producer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa
         return json.loads(declared.check_output(checked))
 
     if not declared.keeps:
-        return Party(_said(declared, "emits"), bare=False, pass_on=emit)
+        told = _said(declared, "emits")
+        usual = _said(declared, "accepts") if asks_code(declared.adapter.core_schema) else True
+        return Party(told, bare=False, pass_on=emit, usual=usual)
     usual = _said(declared, "accepts")
     return Party(_said(declared, "keeps"), bare=False, pass_on=emit, usual=usual, is_open=True)
 

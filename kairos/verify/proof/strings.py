@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kairos.verify.proof.answers import NONE, UNKNOWN, Answer, found
+from kairos.verify.proof.formats import near, samples, within
 from kairos.verify.proof.limits import UnsupportedError
 from kairos.verify.proof.patterns import language_of
 from kairos.verify.proof.regular import shortest_word
@@ -18,33 +19,6 @@ __all__ = ["solve_string"]
 
 _LONGEST = 10_000
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-# every text of the first format is one of the second
-_WITHIN = frozenset(
-    {(f"uuid{n}", "uuid") for n in (1, 3, 4, 5, 6, 7, 8)}
-    | {("ipv4", "ipvanyaddress"), ("ipv6", "ipvanyaddress")}
-)
-_SAMPLES: dict[str, tuple[str, ...]] = {
-    "date-time": ("2024-01-02T03:04:05Z", "2024-01-02T03:04:05.678+01:00"),
-    "date": ("2024-01-02",),
-    "time": ("03:04:05", "03:04:05Z"),
-    "duration": ("P1D", "PT1H30M"),
-    "uuid": ("3fa85f64-5717-4562-b3fc-2c963f66afa6", "7d444840-9dc0-11d1-b245-5ffdce74fad2"),
-    "uuid1": ("7d444840-9dc0-11d1-b245-5ffdce74fad2",),
-    "uuid4": ("3fa85f64-5717-4562-b3fc-2c963f66afa6",),
-    "ipv4": ("1.2.3.4",),
-    "ipv6": ("::1",),
-    "ipvanyaddress": ("1.2.3.4", "::1"),
-    "ipv4network": ("10.0.0.0/8",),
-    "ipv6network": ("::/64",),
-    "uri": ("http://a.co/", "ftp://a.co/x"),
-    "email": ("a@b.co",),
-    "base64": ("YQ==",),
-    "base64url": ("YQ==",),
-    "json-string": ("1", "{}"),
-    "regex": ("a+",),
-    "kairos-decimal": ("1.5", "1E+2"),
-}
 
 
 class _Asked(NamedTuple):
@@ -63,7 +37,7 @@ def solve_string(solver: Solver, atoms: frozenset[int]) -> Answer:  # noqa: PLR0
     if asked.high is not None and asked.low > asked.high:
         return NONE
     for kept in asked.formats:
-        if any(kept == one or (kept, one) in _WITHIN for one in asked.no_formats):
+        if any(within(kept, one) for one in asked.no_formats):
             return NONE
     if asked.low > _LONGEST:
         solver.meter.note(f"a minimum length of {asked.low}")
@@ -152,7 +126,9 @@ def _plain_words(asked: _Asked) -> Iterator[str]:
 
 def _first_right(solver: Solver, atoms: frozenset[int], asked: _Asked, word: str | None) -> Answer:
     """Try samples of the formats and whatever else may do; there may be more than these."""
-    tried = [text for name in sorted(asked.formats) for text in _SAMPLES.get(name, ())]
+    tried = [text for name in sorted(asked.formats) for text in samples(name)]
+    # where a text breaks a format, it is at a bound
+    tried += [text for name in sorted(asked.no_formats) for text in near(name)]
     if word is not None:
         tried.append(word)
     for text in (*tried, "", "a", "0", "abc", "A1", "-", "2024-01-02"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from kairos.contracts.contract import Contract, ContractBroken, compile_contract
@@ -14,6 +15,7 @@ from kairos.verify.proof.ground import Ground
 from kairos.verify.proof.limits import Budget, BudgetSpentError, UnsupportedError
 from kairos.verify.proof.outcome import Verdict
 from kairos.verify.proof.parties import consumer_of, producer_of, reads_its_own
+from kairos.verify.proof.trials import NO_HINT, trials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["compare", "compare_contracts", "compare_parties", "under_assumption"]
 
 _MOST_WITNESSES = 6
+_MOST_TRIALS = 150
 _RECURSION = "a contract that nests too deep"
 _CLOSED = "the producer returns only its declared keys"
 
@@ -119,13 +122,13 @@ class _Comparison:
         answer = self._search.solve([emitted, -accepted])
         if answer.none:
             return Verdict("proved")
-        if not answer.found:
-            return Verdict("unknown", reason=self._why())
-        faults = self._faults()
-        for candidate in self._candidates(answer.value, emitted, accepted, faults):
+        first = answer.value if answer.found else NO_HINT
+        faults = self._faults() if answer.found else ()
+        found = self._candidates(first, emitted, accepted, faults) if answer.found else ()
+        for candidate in chain(found, self._trials(first)):
             replayed = self._replay(candidate, emitted, accepted)
             if replayed is not None:
-                return Verdict("refuted", replayed[0], faults)
+                return Verdict("refuted", replayed[0], faults or self._faults())
         if self._was_coerced:
             return Verdict("coerced", self._coerced, faults)
         return Verdict("unknown", reason=self._why())
@@ -159,6 +162,23 @@ class _Comparison:
                 return
             seen.append(answer)
             yield answer
+
+    def _trials(self, first: Any) -> Iterator[Any]:
+        """Yield values at random: where the search leaves a pair open, its values are tried."""
+        if self._producer.usual is not True:
+            yield from trials(self._producer.usual, _MOST_TRIALS, first, self._words)
+        yield from trials(self._producer.document, _MOST_TRIALS, first, self._words)
+
+    def _words(self, schema: Any) -> list[str]:
+        """Return some strings that a schema with a pattern allows."""
+        found: list[str] = []
+        lit = self._emitted.part({**schema, "type": "string"})
+        while len(found) < _MOST_WITNESSES:
+            word = self._quietly([lit, -self._table.choice(found)])
+            if word is None:
+                break
+            found.append(word)
+        return found
 
     def _quietly(self, lits: list[int]) -> Any:
         """Return a further candidate; that there is none to be found says nothing."""
