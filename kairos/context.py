@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
@@ -168,4 +168,4 @@ class StepContext(Generic[In_co]):
             self._ledger.charge(spend)
 
 
-Context: TypeAlias = StepContext
+Context = StepContext
