@@ -24,7 +24,7 @@ from kairos.step import Step, StepConfig, StepContext, as_step
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["TaskGraph"]
+__all__ = ["TaskGraph", "mermaid_nodes"]
 
 _SUGGESTIONS = 5  # each compares a name with every other: 100,000 of them would take hours
 _NOTES = 20
@@ -333,14 +333,7 @@ class TaskGraph:
 
     def to_mermaid(self) -> str:
         """Return the plan as a Mermaid flowchart: a foreach has double sides, a `when` a point."""
-        lines = ["flowchart TD"]
-        for i, step in enumerate(self.steps):
-            left, right = ("[", "]")
-            if step.config.foreach is not None:
-                left, right = ("[[", "]]")
-            elif step.when is not None:
-                left, right = ("{{", "}}")
-            lines.append(f'    n{i}{left}"{step.name}"{right}')
+        lines = ["flowchart TD", *mermaid_nodes(self.steps)]
         lines += [
             f"    n{d} --> n{i}" for i, positions in enumerate(self.dependencies) for d in positions
         ]
@@ -348,6 +341,19 @@ class TaskGraph:
 
     def __repr__(self) -> str:
         return f"TaskGraph({self.name!r}, {len(self.steps)} steps)"
+
+
+def mermaid_nodes(steps: Sequence[Step]) -> list[str]:
+    """Return a Mermaid line for each step, which is `n` and its position."""
+    lines = []
+    for i, step in enumerate(steps):
+        left, right = ("[", "]")
+        if step.config.foreach is not None:
+            left, right = ("[[", "]]")
+        elif step.when is not None:
+            left, right = ("{{", "}}")
+        lines.append(f'    n{i}{left}"{step.name}"{right}')
+    return lines
 
 
 def _turned(dependencies: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:

@@ -338,7 +338,8 @@ def test_validate_looks_at_every_workflow_of_a_module(here: Path) -> None:
 def test_validate_exits_2_when_there_is_nothing_to_check(here: Path, source: str) -> None:
     (here / "broken.py").write_text(source, encoding="utf-8")
     done = kairos("validate", "broken.py", "--json")
-    assert (done.exit_code, done.stdout) == (2, "")
+    assert (done.exit_code, json.loads(done.stdout)["exit"]) == (2, 2)
+    assert "broken.py" in json.loads(done.stdout)["error"]["text"]
     assert "broken.py" in done.stderr
 
 

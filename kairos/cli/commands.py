@@ -52,9 +52,9 @@ _NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour
 def _print_version(wanted: bool) -> None:
     if wanted:
         from kairos._version import __version__  # noqa: PLC0415 - as the others
+        from kairos.cli import put  # noqa: PLC0415 - as the others
 
-        print(f"kairos {__version__}")
-        raise typer.Exit
+        raise typer.Exit(put(f"kairos {__version__}"))
 
 
 @app.callback()
@@ -113,25 +113,56 @@ def _run(  # noqa: PLR0917 - typer calls it by name
             )
         )
 
-    _exit(work)
+    _exit(work, as_json=as_json)
 
 
 @app.command("validate")
-def _validate(
-    module: _Module,
+def _validate(  # noqa: PLR0917 - typer calls it by name
+    modules: Annotated[
+        list[str],
+        typer.Argument(metavar="MODULE...", help="Modules, as for `run`, or folders of them."),
+    ],
     workflows_dir: _WorkflowsDir = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on warnings and notes too.")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every note and every field, however many.")
+    ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option("--explain", metavar="STEP", help="Show what a step can read, and why."),
+    ] = None,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Draw a Mermaid flowchart, faulty edges marked.")
+    ] = False,
+    sarif: Annotated[
+        str | None,
+        typer.Option("--sarif", metavar="FILE", help="Write SARIF 2.1.0; - for stdout."),
+    ] = None,
     as_json: _Json = False,
     no_color: _NoColor = False,
 ) -> None:
-    """Check a workflow without running it."""
+    """Check workflows without running them."""
 
     def work() -> int:
         from kairos.cli.validate import ValidateOptions, validate  # noqa: PLC0415 - as above
 
-        return validate(ValidateOptions(module, workflows_dir, strict, as_json, no_color))
+        return validate(
+            ValidateOptions(
+                tuple(modules),
+                workflows_dir,
+                strict=strict,
+                as_json=as_json,
+                no_color=no_color,
+                every=every,
+                sarif=sarif,
+                mermaid=mermaid,
+                explain=explain,
+            )
+        )
 
-    _exit(work)
+    _exit(work, as_json=as_json)
 
 
 @app.command("inspect")
@@ -164,26 +195,33 @@ def _inspect(  # noqa: PLR0917 - typer calls it by name
             InspectOptions(target, failures, step, workflows_dir, mermaid, as_json, no_color)
         )
 
-    _exit(work)
+    _exit(work, as_json=as_json)
 
 
 @app.command("version")
 def _version(as_json: _Json = False) -> None:
     """Print the version."""
     from kairos._version import __version__  # noqa: PLC0415 - as the others
+    from kairos.cli import put  # noqa: PLC0415 - as the others
 
-    print(f'{{"version": "{__version__}"}}' if as_json else f"kairos {__version__}")
+    told = f'{{"version": "{__version__}"}}' if as_json else f"kairos {__version__}"
+    raise typer.Exit(put(told))
 
 
-def _exit(work: Callable[[], int]) -> None:
-    """Do a command's work and leave with its exit code; a Stop is told, without a stack."""
-    from kairos.cli.output import Stop, clean, tell  # noqa: PLC0415 - as the others
+def _exit(work: Callable[[], int], *, as_json: bool = False) -> None:
+    """Do a command's work and leave with its exit code; a Stop is told, without a stack.
+
+    With `as_json` on standard output too, as a document with an `error`.
+    """
+    from kairos.cli.output import Stop, Undelivered, clean, say_error, tell  # noqa: PLC0415 - as above
 
     try:
         code = work()
     except Stop as stop:
         with contextlib.suppress(OSError, AttributeError):  # full, or closed from the start
             sys.stdout.flush()
+        if as_json and not isinstance(stop, Undelivered):
+            say_error(stop)
         tell(clean(str(stop)))
         code = stop.code
     raise typer.Exit(code)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from types import ModuleType
 
-__all__ = ["ENVIRONMENT", "Found", "allowed_roots", "find", "listed"]
+__all__ = ["ENVIRONMENT", "Found", "allow", "allowed_roots", "find", "listed"]
 
 ENVIRONMENT = "KAIROS_WORKFLOWS_DIR"
 _LISTED = 20
@@ -80,7 +80,7 @@ def _by_path(place: str, roots: Sequence[Path]) -> Found:
         kind = "folder" if file.is_dir() else "file" if file.exists() else "nothing"
     except (OSError, RuntimeError, ValueError) as error:  # a link that leads to itself, say
         raise Stop(f"{clean(place)} cannot be looked up: {type(error).__name__}") from None
-    _allow(file, roots, shown=place)
+    allow(file, roots, shown=place)
     if kind != "file" or file.suffix != ".py":
         raise Stop(_not_a_workflow_file(place, kind), fix=_near_file(file))
     root = next(root for root in roots if file.is_relative_to(root))
@@ -180,7 +180,8 @@ def _inside(package: ModuleSpec) -> list[str]:
 # --- whether it may be loaded
 
 
-def _allow(file: Path, roots: Sequence[Path], *, shown: str) -> None:
+def allow(file: Path, roots: Sequence[Path], *, shown: str) -> None:
+    """Raise Stop for what lies outside the folders that may be loaded from; links are resolved."""
     if not any(file.is_relative_to(root) for root in roots):
         raise Stop(
             f"{clean(shown)} lies outside the folders that workflows are loaded from",
@@ -198,7 +199,7 @@ def _check(spec: ModuleSpec, roots: Sequence[Path], ours: Collection[str]) -> No
     """Refuse a module whose file lies outside, or whose name means another one."""
     places = [spec.origin] if spec.has_location else [*(spec.submodule_search_locations or ())]
     for place in filter(None, places):
-        _allow(Path(place).resolve(), roots, shown=spec.name)
+        allow(Path(place).resolve(), roots, shown=spec.name)
     if not all(places):
         raise Stop(f"module '{spec.name}' has no file")
     top = spec.name.partition(".")[0]

@@ -11,7 +11,7 @@ import traceback
 from importlib.util import module_from_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.cli.finding import Found, allowed_roots, find, listed
 from kairos.cli.output import Stop, clean
@@ -25,13 +25,43 @@ if TYPE_CHECKING:
 
 __all__ = ["Loaded", "Unloadable", "load"]
 
+_LONGEST = 500  # characters of an error in one line
+_MOST_TOLD = 20_000  # characters of an error with its frames
+_WIDEST_GROUP = 10  # errors of an exception group
+
 
 class Unloadable(Stop):
-    """The module was found and its import failed; `cause` is its own error."""
+    """The module was found and its import failed.
 
-    def __init__(self, message: str, cause: BaseException) -> None:
+    `cause` is its own error, `told` that error in one line, and `at` the file and line of the
+    user's where it came up; `file` is the module's.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        cause: BaseException,
+        *,
+        told: str,
+        file: str,
+        at: tuple[str, int | None] | None = None,
+    ) -> None:
         super().__init__(message)
         self.cause = cause
+        self.told = told
+        self.file = file
+        self.at = at or (file, None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data, under the name of its cause."""
+        file, line = self.at
+        return {
+            **super().to_dict(),
+            "kind": type(self.cause).__name__,
+            "message": self.told,
+            "file": file,
+            "line": line,
+        }
 
 
 class Loaded(NamedTuple):
@@ -150,10 +180,10 @@ def _import(found: Found, roots: Sequence[Path]) -> ModuleType:
     before = set(sys.modules)
     try:
         return _executed(found.specs)
-    except Exception as error:  # noqa: BLE001 - it is the user's, and told as theirs
-        raise Unloadable(_own_words(error, found, roots), error) from None
-    except SystemExit as error:
-        raise Unloadable(_left(found, error), error) from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it is the user's, and told as theirs
+        raise _unloadable(error, found, roots) from None
     finally:
         new = set(sys.modules) - before
         _brought.modules = {name for name in new if _is_brought(sys.modules[name], roots)}
@@ -189,27 +219,71 @@ def _is_brought(module: ModuleType | None, roots: Sequence[Path]) -> bool:
     return isinstance(file, str) and _is_own(file, roots)
 
 
-def _left(found: Found, error: SystemExit) -> str:
-    name = Path(str(found.specs[-1].origin)).name
-    return (
-        f"{clean(name)} ended the program when it was imported (exit {error.code!s:.40})\n"
-        '  fix: put what is only for a script below: if __name__ == "__main__":'
-    )
-
-
-def _own_words(error: Exception, found: Found, roots: Sequence[Path]) -> str:
+def _unloadable(error: BaseException, found: Found, roots: Sequence[Path]) -> Unloadable:
     """Say what broke, with the frames of the user's own files and none of ours."""
-    name = clean(Path(str(found.specs[-1].origin)).name)
+    file = str(found.specs[-1].origin)
+    name = clean(Path(file).name)
+    if isinstance(error, SystemExit):
+        told = f"{name} ended the program when it was imported (exit {_code_of(error)})"
+        fix = '  fix: put what is only for a script below: if __name__ == "__main__":'
+        return Unloadable(f"{told}\n{fix}", error, told=told, file=file)
     if isinstance(error, KairosError):
-        told = [f"{name} declares something wrong"]
-        for text in (str(error), *getattr(error, "__notes__", ())):
-            told += [f"  {line}" for line in text.splitlines()]
-        return clean("\n".join(told))
-    trace = traceback.TracebackException.from_exception(error)
+        where = error.where
+        at = None if where is None else (where.file, where.line)
+        text = _declared_wrong(error, name)
+        return Unloadable(text, error, told=clean(error.message), file=file, at=at)
+    trace = traceback.TracebackException.from_exception(error, max_group_width=_WIDEST_GROUP)
     _keep_own_frames(trace, roots)
     lines = "".join(trace.format(chain=True)).rstrip("\n")
     what = "is no valid Python" if isinstance(error, SyntaxError) else "failed when it was imported"
-    return f"{name} {what}\n{clean(scrub_credentials(lines))}"
+    text = f"{name} {what}\n{_shortened(clean(scrub_credentials(lines)))}"
+    if isinstance(error, ModuleNotFoundError) and (hint := _missing(error, found)):
+        text += f"\n  fix: {hint}"
+    return Unloadable(text, error, told=_one_line(trace), file=file, at=_at(error, trace))
+
+
+def _code_of(error: SystemExit) -> str:
+    code = error.code
+    return "0" if code is None else clean(str(code)[:40]) if type(code) in {int, str} else "1"
+
+
+def _declared_wrong(error: KairosError, name: str) -> str:
+    told = [f"{name} declares something wrong"]
+    for text in (KairosError.__str__(error), *getattr(error, "__notes__", ())):
+        told += [f"  {line}" for line in str(text).splitlines()]
+    return clean("\n".join(told))
+
+
+def _one_line(trace: traceback.TracebackException) -> str:
+    last = [*trace.format_exception_only()][-1].strip().partition("\n")[0]
+    return clean(scrub_credentials(last))[:_LONGEST]
+
+
+def _at(error: BaseException, trace: traceback.TracebackException) -> tuple[str, int | None] | None:
+    if isinstance(error, SyntaxError) and isinstance(error.filename, str):
+        return error.filename, error.lineno if isinstance(error.lineno, int) else None
+    return (trace.stack[-1].filename, trace.stack[-1].lineno) if trace.stack else None
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _MOST_TOLD:
+        return text
+    half = _MOST_TOLD // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def _missing(error: ModuleNotFoundError, found: Found) -> str | None:
+    """Say how a module that is missing may be had; None where nothing tells which it is."""
+    missing = error.name
+    if not isinstance(missing, str) or not missing:
+        return None
+    top, dot, _ = missing.partition(".")
+    if dot and top in sys.modules:
+        return None
+    beside = [each.stem for each in found.base.glob("*.py")]
+    near = did_you_mean(top, beside)
+    install = f"install what provides '{clean(top)}' where kairos is installed"
+    return f"{clean(near)} Or {install}" if near else install
 
 
 def _keep_own_frames(told: traceback.TracebackException, roots: Sequence[Path]) -> None:

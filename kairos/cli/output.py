@@ -29,6 +29,7 @@ __all__ = [
     "count",
     "give",
     "say",
+    "say_error",
     "span",
     "stdout_kept",
     "tell",
@@ -44,6 +45,19 @@ class Stop(KairosError):  # noqa: N818 - it is how a command ends early
     def __str__(self) -> str:
         """Render as every error is, with what lies in other lines indented below."""
         return f"kairos: {super().__str__()}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data: the `error` of a command's JSON document."""
+        return {
+            "kind": None,
+            "message": self.message,
+            "file": None,
+            "line": None,
+            "expected": self.expected,
+            "found": self.found,
+            "fix": self.fix,
+            "text": str(self),
+        }
 
 
 class Undelivered(Stop):
@@ -147,6 +161,14 @@ def give(stream: TextIO | None, text: str) -> None:
 def tell(text: str) -> None:
     """Write a line on standard error."""
     say(sys.stderr, text)
+
+
+def say_error(stop: Stop) -> None:
+    """Write a Stop on standard output as a JSON document, for those who asked for one."""
+    stream = sys.stdout
+    if stream is not None:
+        told = {"version": 1, "ok": False, "exit": stop.code, "error": stop.to_dict()}
+        say(stream, as_json(told, stream))
 
 
 def clean(text: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kairos.cli.expected import expected_inputs, named
 from kairos.cli.output import count
 from kairos.cli.tree import layout
-from kairos.cli.validate import expected_inputs, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,96 +2,151 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from kairos.cli.loading import Unloadable, load
-from kairos.cli.output import Stop, as_json, give, stdout_kept, wants_color
-from kairos.enums import Severity
-from kairos.exceptions import KairosError
+from kairos.cli.checking import Modules, check
+from kairos.cli.expected import expected_inputs, named
+from kairos.cli.findings_as import document, flowchart, put_sarif, sarif_of
+from kairos.cli.output import Stop, as_json, clean, count, give, stdout_kept, tell, wants_color
+from kairos.exceptions import did_you_mean
 from kairos.logs.sinks import printable
-from kairos.verify.findings import Finding, findings_of
-from kairos.verify.text import render
-from kairos.workflow import Workflow
+from kairos.verify.report import Report
+from kairos.verify.text import render_counts, render_report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from kairos.cli.checking import Checked
+    from kairos.workflow import Workflow
 
-__all__ = ["ValidateOptions", "expected_inputs", "named", "validate"]
+__all__ = ["ValidateOptions", "validate"]
+
+_ASCII = str.maketrans({"→": "->", "·": "|", "\N{MULTIPLICATION SIGN}": "x", "…": "..."})
 
 
 class ValidateOptions(NamedTuple):
-    """The options of `kairos validate`, as they were given."""
+    """The options of `kairos validate`, as they were given.
 
-    module: str
+    `every` shows what is folded otherwise; `sarif` is a file, or `-` for standard output, and
+    `explain` the name of a step.
+    """
+
+    modules: tuple[str, ...]
     workflows_dir: str | None = None
     strict: bool = False
     as_json: bool = False
     no_color: bool = False
-
-
-class _Checked(NamedTuple):
-    """What was found; `variable` and `workflow` are None for what came before there was one."""
-
-    variable: str | None
-    workflow: Workflow | None
-    findings: list[Finding]
-    ms: float
-
-    @property
-    def steps(self) -> int:
-        return 0 if self.workflow is None else len(self.workflow.graph.steps)
+    every: bool = False
+    sarif: str | None = None
+    mermaid: bool = False
+    explain: str | None = None
 
 
 def validate(options: ValidateOptions) -> int:
-    """Check every workflow of a module: 0 when nothing speaks against it, 1 otherwise.
+    """Check every workflow of the modules: 0 when nothing speaks against them, 1 otherwise.
 
-    With `strict` a warning counts as an error.  Raises Stop when there is nothing to check.
+    With `strict` everything counts that was found, whatever it weighs.  It is 2 when a module
+    could not be looked at, however the others fare.  Raises Stop where nothing else is to be told.
     """
+    _refuse_at_odds(options)
     with stdout_kept() as (stdout, _):
-        checked = _checked(options)
-        failing = [Severity.ERROR, *([Severity.WARNING] if options.strict else [])]
-        bad = any(finding.severity in failing for each in checked for finding in each.findings)
-        if options.as_json:
-            give(stdout, as_json(_document(checked, ok=not bad), stdout))
-        else:
-            color = wants_color(sys.__stdout__ or stdout, no_color=options.no_color)
-            give(stdout, "\n\n".join(_text(each, len(checked), color=color) for each in checked))
-    return int(bad)
+        modules = check(options.modules, options.workflows_dir)
+        failed = any(each.report.fails(strict=options.strict) for each in modules.checked)
+        code = 2 if modules.stopped else int(failed)
+        if options.sarif not in {None, "-"}:
+            put_sarif(sarif_of(modules), str(options.sarif))
+        for_machines = options.as_json or options.sarif == "-"
+        if not (for_machines or modules.checked) and modules.stopped:
+            _stop(modules)
+        for _target, stop in modules.stopped:
+            tell(clean(str(stop)))
+        give(stdout, _told(modules, options, stdout, code))
+    return code
 
 
-def _checked(options: ValidateOptions) -> list[_Checked]:
-    began = perf_counter()
+def _refuse_at_odds(options: ValidateOptions) -> None:
+    asked = {
+        "--json": options.as_json,
+        "--mermaid": options.mermaid,
+        "--sarif -": options.sarif == "-",
+        "--explain": options.explain is not None,
+    }
+    forms = [name for name, wanted in asked.items() if wanted]
+    if len(forms) > 1:
+        raise Stop(f"{' and '.join(forms)} cannot both have standard output", fix="choose one")
+
+
+def _stop(modules: Modules) -> None:
+    """Raise the last of the reasons why nothing could be looked at, and tell the others."""
+    *others, (_, last) = modules.stopped
+    for _target, stop in others:
+        tell(clean(str(stop)))
+    raise last
+
+
+def _told(modules: Modules, options: ValidateOptions, stdout: TextIO, code: int) -> str:
+    if options.as_json:
+        return as_json(document(modules, code), stdout)
+    if options.sarif == "-":
+        return as_json(sarif_of(modules), stdout)
+    if options.mermaid:
+        return clean(flowchart(modules)).rstrip("\n")
+    terminal = sys.__stdout__ or stdout
+    color = wants_color(terminal, no_color=options.no_color)
+    if options.explain is not None:
+        text = _explained(modules, options.explain, color=color)
+    else:
+        at_terminal = terminal is not None and terminal.isatty()
+        width = shutil.get_terminal_size().columns if at_terminal else None
+        text = _text(modules, color=color, width=width, every=options.every)
+    return _encodable(text, stdout)
+
+
+def _encodable(text: str, stream: TextIO) -> str:
     try:
-        found = load(options.module, workflows_dir=options.workflows_dir).every()
-    except Unloadable as stop:
-        # A declaration that is refused is what this command is there to find.
-        if isinstance(stop.cause, KairosError) and not isinstance(stop.cause, Stop):
-            return [_Checked(None, None, findings_of(stop.cause), _since(began))]
-        raise
-    return [_one(variable, workflow) for variable, workflow in found.items()]
+        "→·×…".encode(getattr(stream, "encoding", None) or "utf-8")  # noqa: RUF001 - as it prints
+    except (LookupError, UnicodeEncodeError):
+        return text.translate(_ASCII)
+    return text
 
 
-def _one(variable: str, workflow: Workflow) -> _Checked:
-    began = perf_counter()
-    findings = workflow.validate()
-    return _Checked(variable, workflow, findings, _since(began))
+# --- as text
 
 
-def _since(began: float) -> float:
-    return (perf_counter() - began) * 1000
+def _text(modules: Modules, *, color: bool, width: int | None, every: bool) -> str:
+    checked = modules.checked
+    blocks = []
+    several = len({each.target for each in checked}) > 1
+    for each in checked:
+        lines = [_heading(each, several=several)] if len(checked) > 1 else []
+        report = render_report(each.report, color=color, width=width, every=every)
+        lines.append(report.rstrip("\n"))
+        if each.workflow is not None:
+            lines.append(f"inputs: {_inputs_told(each.workflow)}")
+        blocks.append("\n".join(lines))
+    if len(checked) > 1:
+        total = render_counts(_summed(checked), color=color, width=width)
+        blocks.append(f"{count(len(checked), 'workflow')} · {total}")
+    return "\n\n".join(blocks)
 
 
-def _text(checked: _Checked, among: int, *, color: bool) -> str:
-    lines = []
-    if among > 1 and checked.workflow is not None:
-        lines.append(f"{checked.variable}  {printable(checked.workflow.name)}")
-    report = render(checked.findings, steps=checked.steps, ms=checked.ms, color=color)
-    lines.append(report.rstrip("\n"))
-    if checked.workflow is not None:
-        lines.append(f"inputs: {_inputs_told(checked.workflow)}")
-    return "\n".join(lines)
+def _heading(checked: Checked, *, several: bool) -> str:
+    module = clean(checked.target)
+    if checked.workflow is None:
+        return module
+    variable = f"{module}:{checked.variable}" if several else checked.variable
+    return f"{variable}  {printable(checked.workflow.name)}"
+
+
+def _summed(checked: list[Checked]) -> Report:
+    reports = [each.report for each in checked]
+    return Report(
+        tuple(finding for report in reports for finding in report.findings),
+        tuple(proof for report in reports for proof in report.proofs),
+        tuple(pair for report in reports for pair in report.suppressed),
+        sum(report.steps for report in reports),
+        sum(report.ms for report in reports),
+    )
 
 
 def _inputs_told(workflow: Workflow) -> str:
@@ -99,52 +154,15 @@ def _inputs_told(workflow: Workflow) -> str:
     return printable(named(expected_inputs(workflow))) or nothing
 
 
-def named(inputs: Mapping[str, bool | None]) -> str:
-    """Render what `expected_inputs` gives: `topic, limit (optional)`."""
-    return ", ".join(
-        f"{name} (optional)" if needed is False else name for name, needed in inputs.items()
+def _explained(modules: Modules, step: str, *, color: bool) -> str:
+    from kairos.verify.explanation import explain, told  # noqa: PLC0415 - for this option only
+
+    workflows = [each.workflow for each in modules.checked if each.workflow is not None]
+    having = [workflow for workflow in workflows if step in workflow.graph.index]
+    if not having:
+        names = [name for workflow in workflows for name in workflow.graph.index]
+        whose = f"workflow '{clean(workflows[0].name)}' has" if len(workflows) == 1 else "there is"
+        raise Stop(f"{whose} no step '{clean(step)}'", fix=did_you_mean(step, names))
+    return "\n\n".join(
+        told(explain(workflow.scene, step), color=color).rstrip("\n") for workflow in having
     )
-
-
-def expected_inputs(workflow: Workflow) -> dict[str, bool | None]:
-    """Return the inputs that a workflow is known to take, each with whether a run needs it.
-
-    None means that nothing tells.  They are what it declares, what its typed steps and fan-outs
-    read, and what its `read_keys` name that no step writes.
-    """
-    graph, declared = workflow.graph, workflow.declared_inputs
-    inputs: dict[str, bool | None] = dict(sorted(graph.expected_inputs.items()))
-    written = {key for step in graph.steps for key in (step.name, *(step.write_keys or ()))}
-    for step in graph.steps:
-        for key in step.read_keys or ():
-            if key not in written:
-                inputs.setdefault(key, None)
-    for name in sorted(declared or ()):
-        inputs.setdefault(name, None)
-    return inputs
-
-
-def _document(checked: list[_Checked], *, ok: bool) -> dict[str, Any]:
-    findings = [
-        {"workflow": each.variable, **finding.to_dict()}
-        for each in checked
-        for finding in each.findings
-    ]
-    return {
-        "ok": ok,
-        "errors": sum(each["severity"] == Severity.ERROR.value for each in findings),
-        "warnings": sum(each["severity"] == Severity.WARNING.value for each in findings),
-        "steps": sum(each.steps for each in checked),
-        "ms": round(sum(each.ms for each in checked), 3),
-        "workflows": [
-            {
-                "variable": each.variable,
-                "name": each.workflow.name,
-                "steps": each.steps,
-                "inputs": expected_inputs(each.workflow),
-            }
-            for each in checked
-            if each.workflow is not None
-        ],
-        "findings": findings,
-    }

@@ -82,6 +82,8 @@ class _Comments:
         self._files: dict[str, Commented | None] = {}
         self._known: dict[tuple[str, int], _Allowance] = {}
         self._of: dict[tuple[str, int, int], list[_Allowance]] = {}
+        # a finding may point at the function that a step calls: its comment may stand at either
+        self._places = {step.name: step.place for step in reversed(steps)}
         self._add((step.place, step.name) for step in steps)
         self._add((finding.where, finding.step) for finding in findings)
         for file, source in self._files.items():
@@ -119,10 +121,12 @@ class _Comments:
     def judge(
         self, finding: Finding, kept: list[Finding], suppressed: list[tuple[Finding, str]]
     ) -> None:
-        where = finding.where
-        near = [] if where is None else self._of.get(_key(where), [])
-        if where is not None and (own := self._known.get((where.file, where.line))):
-            near = [*near, own]
+        near: list[_Allowance] = []
+        for place in (finding.where, self._places.get(finding.step or "")):
+            if place is not None:
+                near += self._of.get(_key(place), ())
+                own = self._known.get((place.file, place.line))
+                near += [own] if own is not None else []
         for allowance in near:
             if allowance.allows(finding.code):
                 suppressed.append((finding, allowance.reason))

@@ -73,7 +73,8 @@ def wrapped(text: str, width: int | None, indent: str = "") -> str:
     """
     if width is None or width_of(text) <= width:
         return text
-    lines, line = [], ""
+    lines: list[str] = []
+    line = ""
     for word in text.split(" "):
         longer = f"{line} {word}" if line else word
         room = width - (len(indent) if lines else 0)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kairos.verify.findings import Finding
     from kairos.verify.layout import Paint
 
-__all__ = ["render", "render_report"]
+__all__ = ["render", "render_counts", "render_report"]
 
 _BOLD, _DIM, _RED, _YELLOW, _GREEN, _CYAN = ("1", "2", "31", "33", "32", "36")
 _COLORS = {Severity.ERROR: _RED, Severity.WARNING: _YELLOW, Severity.NOTE: _CYAN}
@@ -61,6 +61,11 @@ def render_report(
     return "\n".join(lines) + "\n"
 
 
+def render_counts(report: Report, *, color: bool, width: int | None = None) -> str:
+    """Return the last line of a report alone: how much was found, looked at and proved."""
+    return "\n".join(_counts(report, painted if color else plain, width))
+
+
 def _where(place: Place) -> str:
     path = Path(place.file)
     with contextlib.suppress(ValueError, OSError):  # elsewhere, or the current folder is gone
@@ -91,10 +96,12 @@ def _block(finding: Finding, paint: Paint, width: int | None, *, every: bool) ->
     if mild:
         head.append(paint(finding.severity.value, _COLORS[finding.severity]))
     yield "  ".join(head)
-    if finding.details:  # both sides, field by field, are the message
+    # both sides, field by field, are the message, unless it goes on to say what comes of what
+    if not finding.details or ": " in finding.message:
+        yield "  " + wrapped(shown(finding.message), _less(width, 2), "  ")
+    if finding.details:
         yield from _fields(finding, width, every=every)
     else:
-        yield "  " + wrapped(shown(finding.message), _less(width, 2), "  ")
         yield from _sides(finding, paint, width)
     if finding.witness is not None:
         yield from _witness(finding.witness, paint, width, every=every)
