@@ -156,7 +156,7 @@ def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, A
     if signature.context is not None:
         kwargs[signature.context] = context
         if view := work.recipe.step.contracts.view:
-            context.inputs = TypedInputs(work.inputs, view, work.recipe.read_keys, work.refusals)
+            context.inputs = TypedInputs(context.inputs, view)
     return signature.bind(kwargs) if signature.positional else ([], kwargs)
 
 

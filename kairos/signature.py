@@ -137,7 +137,10 @@ def read_signature(
         view = ABSENT if only is True else hints.view(only)
         if view is ABSENT:
             return _ASYNC_CONTEXT_STYLE if is_async else _CONTEXT_STYLE
-    return _Reading(action, hints, sources, bound).of(parameters, is_async=is_async)
+    if sources is None or place is None:
+        place = hints.place  # what is wrong is the function, and not what it is given
+    reading = _Reading(action, hints, sources, bound, place)
+    return reading.of(parameters, is_async=is_async)
 
 
 def fillable(action: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -242,8 +245,10 @@ class _Reading:
         hints: Hints,
         sources: Mapping[str, str | None] | None,
         bound: set[str],
+        place: Place | None,
     ) -> None:
         self._action = action
+        self._place = place
         self._hints = hints
         self._sources = sources
         self._bound = bound
@@ -298,7 +303,10 @@ class _Reading:
             return
         elif given is not None:
             if p.default is p.empty:
-                raise self._fault(f"parameter '{p.name}' of {called(self._action)} is given none")
+                raise self._fault(
+                    f"nothing is given for parameter '{p.name}' of {called(self._action)}",
+                    fix=f"name its key in sources: {{'{p.name}': '...'}}",
+                )
             return
         elif (source := _source(note)) is None and p.name != "item":
             source = p.name
@@ -353,7 +361,7 @@ class _Reading:
             )
 
     def _fault(self, message: str, **told: str | None) -> ConfigError:
-        return ConfigError(message, where=self._hints.place, **told)
+        return ConfigError(message, where=self._place, **told)
 
 
 def _source(note: Any) -> str | None:

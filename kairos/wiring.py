@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from pydantic import ConfigDict, Field, create_model
 
 from kairos.config import DEFAULT_CONFIG, OPTIONS
-from kairos.contracts.contract import compile_contract
+from kairos.contracts.contract import Contract, ContractBroken, compile_contract
 from kairos.exceptions import ConfigError
 from kairos.hints import own_name
 from kairos.references import Add, Foreach, Ref
@@ -77,7 +77,9 @@ class Wiring:
                 found="an empty string" if name == "" else type(name).__name__,
             )
         self._refuse_taken(name, place)
-        compile_contract(kind, where=place, label=f"input '{name}'")
+        contract = compile_contract(kind, where=place, label=f"input '{name}'")
+        if default is not ABSENT:
+            _check_default(name, contract, default, place)
         self._inputs[name] = (kind, default)
         return Ref(name, self)
 
@@ -136,14 +138,15 @@ class Wiring:
             return self._kept(action, place)
         name = self._named(action, options, place)
         keys = self._keys(name, references, place)
-        return self._wired(action, name, _filled(action, name, keys, place), keys, options, place)
+        sources = _filled(action, f"step '{name}'", keys, place)
+        return self._wired(action, name, sources, keys, options, place)
 
     def _foreach(self, action: Any, over: Any, /, *references: Any, **options: Any) -> Ref[Any]:
         place = declared_here()
         name = self._named(action, options, place)
         (key,) = self._keys(name, [over], place)
         keys = self._keys(name, references, place)
-        sources = _filled(action, name, [None, *keys], place)
+        sources = _filled(action, f"step '{name}'", [None, *keys], place)
         options["foreach"] = key
         return self._wired(action, name, sources, [key, *keys], options, place)
 
@@ -160,7 +163,7 @@ class Wiring:
         when = options.pop("when", None)
         if when is not None:
             when = _Asked(when, _filled(when, f"when= of step '{name}'", keys, place))
-        declared = _declared_options(action, options)
+        declared = _declared_options(action, options, place)
         step: Step[Any, Any] = Step(
             name,
             action,
@@ -260,22 +263,26 @@ class _Asked:
 
 
 def _filled(
-    action: Callable[..., Any], name: str, keys: list[Any], place: Place | None
+    action: Callable[..., Any], who: str, keys: list[Any], place: Place | None
 ) -> dict[str, str | None]:
     """Say which key each parameter reads, or that the function cannot be called so."""
     if not callable(action):
-        raise ConfigError(f"{name} is not callable", where=place, found=type(action).__name__)
+        raise ConfigError(f"{who} is not callable", where=place, found=type(action).__name__)
     parameters = fillable(action)
     by_position = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     filled = by_position[: len(keys)]
-    missing = [p.name for p in parameters if p not in filled and p.default is p.empty]
+    missing = [p for p in parameters if p not in filled and p.default is p.empty]
     if len(keys) > len(by_position) or missing:
         raise ConfigError(
-            f"{own_name(action)}() takes {_counted(by_position)}, and {name} is given {len(keys)}",
+            f"{own_name(action)}() takes {_counted(by_position)}, and {who} is given {len(keys)}",
             where=place,
             expected=", ".join(map(str, parameters)) or "no references at all",
-            found=f"nothing for '{missing[0]}'" if missing else None,
-            fix=None if (at := defined_at(action)) is None else f"see {at}",
+            found=f"nothing for '{missing[0].name}'" if missing else None,
+            fix="references go by position: remove the '*' before it"
+            if missing and missing[0] not in by_position
+            else f"see {at}"
+            if (at := defined_at(action))
+            else None,
         )
     return {p.name: key for p, key in zip(filled, keys, strict=True)}
 
@@ -287,7 +294,9 @@ def _counted(parameters: list[inspect.Parameter]) -> str:
     return f"{number} reference{'' if number == '1' else 's'}"
 
 
-def _declared_options(action: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+def _declared_options(
+    action: Any, options: Mapping[str, Any], place: Place | None
+) -> dict[str, Any]:
     """Return what `@step` was given for a function, to be overridden by what `add` is given."""
     declared = declared_step(action)
     if declared is None:
@@ -302,7 +311,7 @@ def _declared_options(action: Any, options: Mapping[str, Any]) -> dict[str, Any]
     ):
         raise ConfigError(
             f"step '{declared.name}' was declared with names of what it reads",
-            where=declared.place,
+            where=place,
             expected="no depends_on, read_keys, when, foreach or sources in its @step",
             fix="give references to add() instead",
         )
@@ -326,6 +335,18 @@ def _declared_options(action: Any, options: Mapping[str, Any]) -> dict[str, Any]
             if (value := getattr(declared.config, option)) != getattr(DEFAULT_CONFIG, option)
         }
     return kept
+
+
+def _check_default(name: str, contract: Contract, default: Any, place: Place | None) -> None:
+    try:
+        contract.check_output(default)
+    except ContractBroken as broken:
+        raise ConfigError(
+            f"the default of input '{name}' breaks its own contract",
+            where=place,
+            expected=broken.errors[0].expected,
+            found=broken.errors[0].actual,
+        ) from None
 
 
 def _contract_of(inputs: Mapping[str, tuple[Any, Any]]) -> Any:

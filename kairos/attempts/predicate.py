@@ -12,7 +12,7 @@ from kairos.contracts.field_errors import one_error
 from kairos.exceptions import ConfigError, KairosError
 from kairos.signature import read_signature
 from kairos.source import defined_at
-from kairos.state import Inputs, Refusal
+from kairos.state import Inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -52,14 +52,8 @@ class TypedInputs(Inputs):
 
     __slots__ = ("_contracts",)
 
-    def __init__(
-        self,
-        raw: Mapping[str, bytes],
-        contracts: Mapping[str, Contract],
-        read_keys: Collection[str] | None = None,
-        refusals: list[Refusal] | None = None,
-    ) -> None:
-        super().__init__(raw, read_keys, refusals)
+    def __init__(self, inputs: Any, contracts: Mapping[str, Contract]) -> None:
+        super().__init__(inputs._raw, inputs._read_keys, inputs._refusals)  # noqa: SLF001 - its kind
         self._contracts = contracts
 
     def _read(self, key: str, raw: bytes) -> Any:
@@ -104,7 +98,7 @@ class Predicate:
         args, kwargs = signature.bind(values)
         seen = context.inputs
         if self._view:
-            context.inputs = TypedInputs(inputs, self._view)
+            context.inputs = TypedInputs(seen, self._view)
         try:
             return self._verdict(self._function(*args, **kwargs))
         finally:
