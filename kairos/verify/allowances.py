@@ -31,6 +31,9 @@ _CODE = re.compile(r"KRS\d+", re.IGNORECASE)
 _NEXT_COMMENT = re.compile(r"\s#\s")  # what follows is for another tool
 _LONGEST_REASON = 500
 
+# What may be at fault elsewhere: in another workflow, or against a lock that is not looked at.
+_ELSEWHERE = re.compile(r"KRS12[1-3]|KRS302")
+
 # What no comment can allow: a plan that cannot run, what safety refuses, a bad allowance.
 _NEVER = re.compile(r"KRS00\d|KRS012|KRS301")
 
@@ -182,7 +185,7 @@ def _fault(allowance: _Allowance) -> Finding | None:
             fix="say why after a colon, or mend what was found and take the comment away",
         )
     # naming KRS302 is for a step of several workflows, which is at fault in one of them only
-    idle = [c for c in allowance.codes if c not in allowance.used and c != "KRS302"]
+    idle = [c for c in allowance.codes if c not in allowance.used and not _ELSEWHERE.fullmatch(c)]
     if not idle:
         return None
     return _said(
