@@ -8,7 +8,7 @@ such as `user.password`.  Lists and dicts add nothing to a path.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from kairos.exceptions import ConfigError
 from kairos.source import declared_here
@@ -54,8 +54,8 @@ class Sensitive:
     ) -> CoreSchema:
         schema = handler(source)
         held = schema.get("metadata") or {}
-        marked: Any = {**schema, "metadata": {**held, _MARK: (*held.get(_MARK, ()), self.label)}}
-        return marked
+        marked = {**schema, "metadata": {**held, _MARK: (*held.get(_MARK, ()), self.label)}}
+        return cast("CoreSchema", marked)
 
 
 class Mark(NamedTuple):
@@ -76,8 +76,6 @@ def marks_of(contract: Contract, is_secret: Callable[[str], bool]) -> tuple[Mark
     return tuple(found) if walk.left > 0 else (Mark(()),)
 
 
-# Where a schema has its fields: each a name, or the name is a key of the dict.
-_FIELDS = ("model-fields", "typed-dict", "dataclass-args")
 # Of two ways to read the same value one is enough.
 _ONE_WAY = {"json-or-python": "json_schema", "lax-or-strict": "strict_schema"}
 _NO_SCHEMAS = frozenset({"metadata", "config", "serialization", "default", "expected", "cls"})
@@ -128,13 +126,12 @@ class _Walk:
 
 def _parts(schema: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Give the schemas inside one, each with the names that its value has there."""
-    kind = schema.get("type")
     for key, held in schema.items():
         if key in _NO_SCHEMAS:
             continue
         if key == "computed_fields":
             yield from ((_names(f, f["property_name"]), f["return_schema"]) for f in held)
-        elif key == "fields" and kind in _FIELDS:
+        elif key == "fields" and isinstance(held, dict | list):
             pairs = held.items() if isinstance(held, dict) else [(f["name"], f) for f in held]
             yield from ((_names(field, name), field["schema"]) for name, field in pairs)
         elif key == "arguments_schema" and isinstance(held, list):

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from kairos.step import Step
 
-__all__ = ["Read", "Scene", "signature_of_when"]
+__all__ = ["PROMPT", "Read", "Scene", "signature_of_when"]
+
+PROMPT = "its prompt"
+"""Through what a key is read that a placeholder names."""
 
 
 class Read(NamedTuple):
@@ -81,14 +84,11 @@ class Scene:
 
 
 def _reads_of(i: int, step: Step) -> Iterator[Read]:
-    signature, foreach = step.signature, step.config.foreach
-    named = {foreach}
-    if foreach is not None:
-        yield Read(i, foreach, "foreach", required=True)
-    for name in signature.reads:
-        if name not in named:
-            named.add(name)
-            yield Read(i, name, signature.through(name), required=name in signature.required)
+    named = {step.config.foreach}
+    for read in _needed(i, step):
+        if read.key not in named or read.through == "foreach":
+            named.add(read.key)
+            yield read
     if step.read_keys is not None:
         for key in step.read_keys:
             if key not in named:
@@ -98,6 +98,17 @@ def _reads_of(i: int, step: Step) -> Iterator[Read]:
         for name in asked.reads:
             if name not in named:
                 yield Read(i, name, "when=", required=name in asked.required, direct=True)
+
+
+def _needed(i: int, step: Step) -> Iterator[Read]:
+    """Give the reads that an action cannot do without, or has a parameter for."""
+    signature, foreach = step.signature, step.config.foreach
+    if foreach is not None:
+        yield Read(i, foreach, "foreach", required=True)
+    for name in signature.reads:
+        yield Read(i, name, signature.through(name), required=name in signature.required)
+    for name in step.prompted:
+        yield Read(i, name, PROMPT, required=True)
 
 
 def signature_of_when(step: Step) -> Signature | None:

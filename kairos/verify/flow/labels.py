@@ -1,0 +1,310 @@
+"""Labels of what is sensitive, as they flow through keys and outputs.
+
+A label begins at an input, or at a key that a step writes: by the key's name, by a field or a mark
+in a contract, by `Step(labels=...)`.  What a step writes bears the labels of all that it may read,
+save those it declassifies.  A set of labels is the bits of one integer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from kairos.contracts.labels import marks_of
+from kairos.redaction.redactor import redactor_with
+from kairos.verify.reach import upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kairos.contracts.contract import Contract
+    from kairos.contracts.labels import Mark
+    from kairos.verify.scene import Scene
+
+__all__ = ["Labels"]
+
+_MOST_BITS = 4_000_000_000  # of all steps together: half a gigabyte
+_OUTSIDE = -1
+
+
+class Labels:
+    """Which labels reach which step, worked out once for a plan that has an order.
+
+    `reads` and `bears` are, for each step, the labels of what it may read and of what it writes.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.names: list[str] = []
+        self._bit: dict[str, int] = {}
+        self._is_secret = redactor_with(scene.sensitive_keys).is_sensitive
+        self._marked: dict[int, tuple[Mark, ...]] = {}
+        graph = scene.graph
+        count = len(graph.steps)
+        self.given = _given(scene)
+        self.at_input: dict[str, int] = {}
+        self.at_key: list[dict[str, int]] = [{} for _ in range(count)]
+        self._begin()
+        self.own = [self._bits(step.labels) for step in graph.steps]
+        self.declassified = [
+            sum(1 << self._bit[name] for name in step.declassify if name in self._bit)
+            for step in graph.steps
+        ]
+        self.readers: list[list[tuple[int, str]]] = [[] for _ in range(count)]
+        self._sources = self._edges()
+        self.all_given = _union(self.at_input.values())
+        started = [self.own[i] | _union(self.at_key[i].values()) for i in range(count)]
+        self.offered = started  # what a step would begin, were it not for what it declassifies
+        self.begun = [bits & ~self.declassified[i] for i, bits in enumerate(started)]
+        self._late = self._not_yet()
+        self.reads = [0] * count
+        self.bears = [0] * count
+        if self.names:
+            self._flow()
+
+    # --- where they begin
+
+    def _bits(self, names: Iterable[str]) -> int:
+        bits = 0
+        for name in names:
+            at = self._bit.get(name)
+            if at is None:
+                at = self._bit[name] = len(self.names)
+                self.names.append(name)
+            bits |= 1 << at
+        return bits
+
+    def _begin(self) -> None:
+        scene = self.scene
+        for key in (*self.given, *scene.writers):
+            if self._is_secret(key):
+                self._label(key, (key,))
+        self._by_field(scene.contract)
+        for i, step in enumerate(scene.graph.steps):
+            for mark in self._marks(step.contracts.output):
+                self._label(step.name, self._named(step.name, mark.path, mark.label), writer=i)
+            self._by_field(step.contracts.input)
+            for name, contract in step.contracts.parameters.items():
+                over = step.config.foreach if name == step.signature.item else None
+                for mark in self._marks(contract):
+                    self._label(over or name, self._named(over or name, mark.path, mark.label))
+
+    def _by_field(self, contract: Contract | None) -> None:
+        """Label the keys that are the fields of a contract."""
+        for mark in self._marks(contract):
+            for key in mark.path[:1] or self.given:
+                self._label(key, self._named(key, mark.path[1:], mark.label))
+
+    def _marks(self, contract: Contract | None) -> tuple[Mark, ...]:
+        if contract is None:
+            return ()
+        found = self._marked.get(id(contract))
+        if found is None:
+            try:
+                found = marks_of(contract, self._is_secret)
+            except Exception:  # noqa: BLE001 - KRS213 tells of what cannot be built
+                found = ()
+            self._marked[id(contract)] = found
+        return found
+
+    def _named(self, key: str, path: tuple[str, ...], label: str) -> tuple[str, ...]:
+        """Return the label of a marked place; one with a secret's name is labelled as a whole."""
+        if label:
+            return (label,)
+        return () if path and self._is_secret(key) else (".".join((key, *path)),)
+
+    def _label(self, key: str, labels: Iterable[str], *, writer: int | None = None) -> None:
+        """Label a key wherever it comes from, or as one step writes it."""
+        bits = self._bits(labels)
+        if not bits:
+            return
+        if writer is None and key in self.given:
+            self.at_input[key] = self.at_input.get(key, 0) | bits
+        for i in self.scene.writers.get(key, ()) if writer is None else (writer,):
+            self.at_key[i][key] = self.at_key[i].get(key, 0) | bits
+
+    # --- where they go
+
+    def _edges(self) -> list[int]:
+        """Find who may read what who wrote: all but those that have ended by then.
+
+        Returns for each step what the inputs bring it.
+        """
+        scene, graph = self.scene, self.scene.graph
+        brought = [0] * len(graph.steps)
+        unsure: list[tuple[int, int, str]] = []
+        for i, step in enumerate(graph.steps):
+            if step.read_keys is None:
+                continue
+            direct = frozenset(graph.dependencies[i])
+            for key in dict.fromkeys(step.read_keys):
+                brought[i] |= self.at_input.get(key, 0)
+                for writer in scene.writers.get(key, ()):
+                    if writer in direct:
+                        self.readers[writer].append((i, key))
+                    elif writer != i:
+                        unsure.append((writer, i, key))
+        below = upstream(graph, {(writer, i) for writer, i, _ in unsure})
+        for writer, i, key in unsure:
+            if (writer, i) not in below:
+                self.readers[writer].append((i, key))
+        return brought
+
+    def _not_yet(self) -> list[int]:
+        """Return for each step the labels that do not exist before it has ended.
+
+        Such a label begins nowhere but in steps downstream of this one, or in itself: whatever
+        bears it is written later.
+        """
+        graph = self.scene.graph
+        count = len(graph.steps)
+        if len(self.names) * count > _MOST_BITS:
+            return [0] * count  # then a few more may seem to arrive
+        below = [0] * count  # labels that some step from here down begins
+        beside: dict[int, list[int]] = {}
+        seen = many = 0
+        for i in range(count):
+            many |= seen & self.begun[i]
+            seen |= self.begun[i]
+        for i in range(count):
+            for bit in _each(self.begun[i] & many):
+                beside.setdefault(bit, []).append(i)
+        for i in reversed(graph.order):
+            below[i] = self.begun[i]
+            for d in graph.dependents[i]:
+                below[i] |= below[d]
+        late = [bits & ~many & ~self.all_given for bits in below]
+        for bit, begins in beside.items():
+            if not self.all_given >> bit & 1:
+                for i in self._above_all(begins):
+                    late[i] |= 1 << bit
+        return late
+
+    def _above_all(self, steps: list[int]) -> Iterator[int]:
+        """Yield the steps that are upstream of each of some steps, or one of them."""
+        graph = self.scene.graph
+        own = {step: 1 << nth for nth, step in enumerate(steps)}
+        everything = (1 << len(steps)) - 1
+        below = [0] * len(graph.steps)
+        for i in reversed(graph.order):
+            bits = own.get(i, 0)
+            for d in graph.dependents[i]:
+                bits |= below[d]
+            below[i] = bits
+            if bits == everything:
+                yield i
+
+    def _flow(self) -> None:
+        graph = self.scene.graph
+        anywhere = self.all_given | _union(self.begun)
+        for i, step in enumerate(graph.steps):
+            held = anywhere if step.read_keys is None else self._sources[i]
+            self.reads[i] = held & ~self._late[i]
+        waiting = deque(graph.order)
+        queued = [True] * len(graph.steps)
+        passed = [-1] * len(graph.steps)
+        while waiting:
+            i = waiting.popleft()
+            queued[i] = False
+            self.bears[i] = (self.reads[i] | self.own[i]) & ~self.declassified[i]
+            if self.bears[i] == passed[i]:
+                continue
+            passed[i] = self.bears[i]
+            for reader, key in self.readers[i]:
+                new = self.reads[reader] | (self.written(i, key) & ~self._late[reader])
+                if new != self.reads[reader]:
+                    self.reads[reader] = new
+                    if not queued[reader]:
+                        queued[reader] = True
+                        waiting.append(reader)
+
+    def written(self, i: int, key: str) -> int:
+        """Return the labels of one key as a step writes it."""
+        return self.bears[i] | (self.at_key[i].get(key, 0) & ~self.declassified[i])
+
+    # --- what is asked of them
+
+    def told(self, bits: int) -> list[str]:
+        """Return the names of labels, in the order in which they were found."""
+        return [self.names[bit] for bit in _each(bits)]
+
+    def of_key(self, step: int, key: str) -> int:
+        """Return the labels that a key bears for a step that reads it."""
+        bits = self.at_input.get(key, 0)
+        for writer in self.scene.writers.get(key, ()):
+            if any(reader == step for reader, read in self.readers[writer] if read == key):
+                bits |= self.written(writer, key)
+        return bits & ~self._late[step]
+
+    def ways(self, label: str) -> dict[int, tuple[int, str]]:
+        """Return, for each step that a label reaches, the nearest place it comes from.
+
+        That is a step (by position) or -1 for an input, and the key that it came under; a step
+        that reads everything has it from where it begins.
+        """
+        bit = 1 << self._bit[label]
+        graph = self.scene.graph
+        came: dict[int, tuple[int, str]] = {}
+        waiting: deque[int] = deque()
+        keys = [key for key, bits in self.at_input.items() if bits & bit]
+        begins = [i for i, bits in enumerate(self.begun) if bits & bit]
+        for i in graph.order:
+            step = graph.steps[i]
+            if not self.reads[i] & bit:
+                continue
+            if step.read_keys is None:
+                origin = next((begin for begin in begins if begin != i), _OUTSIDE)
+                came[i] = (_OUTSIDE, keys[0]) if keys else (origin, graph.steps[origin].name)
+            elif key := next((key for key in keys if key in step.read_keys), None):
+                came[i] = (_OUTSIDE, key)
+            else:
+                continue
+            waiting.append(i)
+        waiting.extend(i for i in begins if i not in came)
+        done = set(waiting)
+        while waiting:
+            i = waiting.popleft()
+            for reader, key in self.readers[i]:
+                if self.reads[reader] & bit and self.written(i, key) & bit:
+                    came.setdefault(reader, (i, key))
+                    if reader not in done:
+                        done.add(reader)
+                        waiting.append(reader)
+        return came
+
+    def way(self, came: dict[int, tuple[int, str]], step: int) -> list[str]:
+        """Return the names along one of the `ways`, from where a label begins to a step."""
+        names: list[str] = []
+        seen: set[int] = set()
+        while step not in seen and step in came:
+            seen.add(step)
+            names.append(self.scene.graph.steps[step].name)
+            step, key = came[step]
+            if step == _OUTSIDE:
+                names.append(key)
+                break
+        else:
+            if step not in seen:
+                names.append(self.scene.graph.steps[step].name)
+        return names[::-1]
+
+
+def _given(scene: Scene) -> dict[str, None]:
+    """Return the names of the inputs: the declared ones, or what is read and never written."""
+    if scene.inputs is not None:
+        return dict.fromkeys(sorted(scene.inputs))
+    return dict.fromkeys(read.key for read in scene.reads if read.key not in scene.writers)
+
+
+def _union(sets: Iterable[int]) -> int:
+    union = 0
+    for bits in sets:
+        union |= bits
+    return union
+
+
+def _each(bits: int) -> Iterator[int]:
+    while bits:
+        low = bits & -bits
+        yield low.bit_length() - 1
+        bits ^= low

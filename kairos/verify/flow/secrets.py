@@ -1,0 +1,112 @@
+"""Secrets that reach a step which talks to a model or the network, without its being trusted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kairos.enums import Severity
+from kairos.exceptions import did_you_mean
+from kairos.verify.findings import Detail, Finding, found_in
+from kairos.verify.flow.keys import listed
+from kairos.verify.flow.labels import Labels
+from kairos.verify.touching import seen_touches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kairos.step import Step
+    from kairos.verify.scene import Scene
+    from kairos.verify.touching import Seen
+
+__all__ = ["find_leaks"]
+
+_LEAVES = ("model", "network")
+_TO = {"model": "a model", "network": "the network"}
+_MOST_WAYS = 200  # each is a search through the plan
+_MOST_DETAILS = 20
+
+
+def find_leaks(scene: Scene) -> Iterator[Finding]:
+    """Find secrets on their way out, and declassifications that concern nothing."""
+    if not scene.sound:
+        return
+    steps = scene.graph.steps
+    sinks = {i: seen for i, step in enumerate(steps) if (seen := _leaves(step)) is not None}
+    trusting = [i for i, step in enumerate(steps) if step.declassify]
+    if not sinks and not trusting:
+        return
+    labels = Labels(scene)
+    came: dict[str, dict[int, tuple[int, str]]] = {}
+    for i, seen in sinks.items():
+        if leaking := labels.reads[i] & ~labels.declassified[i]:
+            yield _leak(labels, i, labels.told(leaking), seen, came)
+    for i in trusting:
+        held = {*labels.told(labels.reads[i] | labels.offered[i])}
+        for name in steps[i].declassify:
+            if name not in held:
+                yield _idle(steps[i], name, held)
+
+
+def _leaves(step: Step) -> tuple[Seen, ...] | None:
+    """Return through what a step talks to a model or the network: () where it says so itself."""
+    if any(each in step.touches for each in _LEAVES):
+        return ()
+    return tuple(each for each in seen_touches(step) if each.touches in _LEAVES) or None
+
+
+def _leak(
+    labels: Labels,
+    at: int,
+    names: list[str],
+    seen: tuple[Seen, ...],
+    came: dict[str, dict[int, tuple[int, str]]],
+) -> Finding:
+    step = labels.scene.graph.steps[at]
+    ways = []
+    for name in names[:_MOST_DETAILS]:
+        if name not in came and len(came) < _MOST_WAYS:
+            came[name] = labels.ways(name)
+        way = labels.way(came[name], at) if name in came else []
+        ways.append(way or [name, step.name])
+    first = " → ".join(ways[0])
+    quoted = listed([f"'{name}'" for name in names])
+    where = _TO["model" if "model" in step.touches or _is_model(seen) else "network"]
+    found = found_in(
+        step,
+        "KRS220",
+        f"may hand {'secrets' if names[1:] else 'a secret'} to {where}: {quoted}",
+        severity=Severity.WARNING if seen else None,
+        expected="no secret among what it may read, save those it is trusted with by name",
+        found=f"{first}; it talks to {where} {seen[0].evidence}" if seen else first,
+        fix=_mended(step, names, ways[0]),
+    )
+    details = tuple(
+        Detail(name, " → ".join(way), f"declassify=['{name}'], or no way there")
+        for name, way in zip(names, ways, strict=False)
+    )
+    return replace(found, source=ways[0][0], details=details if len(names) > 1 else ())
+
+
+def _is_model(seen: tuple[Seen, ...]) -> bool:
+    return any(each.touches == "model" for each in seen)
+
+
+def _mended(step: Step, names: list[str], way: list[str]) -> str:
+    trusted = f"declassify={names[:5]} if it is trusted with {'them' if names[1:] else 'it'}"
+    if step.read_keys is None:
+        return f"say what it reads: read_keys=[...]; or {trusted}"
+    if len(way) <= 2:  # noqa: PLR2004 - straight from where it begins
+        return f"take '{way[0]}' out of what it reads; or {trusted}"
+    return f"declassify={names[:1]} where '{way[-2]}' no longer holds it; or {trusted}"
+
+
+def _idle(step: Step, name: str, held: set[str]) -> Finding:
+    return found_in(
+        step,
+        "KRS221",
+        f"declassifies '{name}', which never reaches it",
+        expected=listed(sorted(held)) or "no label reaches it",
+        found=f"'{name}'",
+        fix=did_you_mean(name, held) or f"take '{name}' out of its declassify",
+    )
