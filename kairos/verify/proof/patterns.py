@@ -1,19 +1,20 @@
 r"""Patterns in the dialect of pydantic's engine, Rust's `regex`, as regular languages.
 
 A class of characters that is more than letters and ranges is not interpreted here: the engine
-itself is asked, character range by character range, so that `\w`, `\p{Greek}` or nested classes
-mean exactly what they will mean when a value is checked.  Word boundaries, anchors inside a
-pattern and flags are not understood, and said so.
+itself is asked, character range by character range, so that `\w`, `\p{Greek}`, nested classes or
+a letter in either case mean exactly what they will mean when a value is checked.  What is not
+understood, such as a pattern with comments, is said so.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kairos.contracts.rules import regex_engine
 from kairos.exceptions import ConfigError
 from kairos.verify.proof.limits import UnsupportedError
+from kairos.verify.proof.positions import Positions
 from kairos.verify.proof.regular import (
     ANYTHING,
     EMPTY_WORD,
@@ -31,10 +32,18 @@ if TYPE_CHECKING:
 __all__ = ["language_of"]
 
 _CHUNK = 1024
-_DOT: Chars = invert(((10, 10),))
 _PLAIN_ESCAPES = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11, "a": 7}
 _MOST_DEPTH = 50
 _MOST_REPEATS = 1000
+_ANCHORS = (
+    (r"\b{start-half}", None), (r"\b{end-half}", None), (r"\b{start}", "word-start"),
+    (r"\b{end}", "word-end"), (r"\b", "word"), (r"\B", "no-word"), (r"\<", "word-start"),
+    (r"\>", "word-end"), (r"\A", "start"), (r"\z", "end"),
+)  # fmt: skip
+
+_Node: TypeAlias = "tuple[Any, ...]"
+"""A part of a pattern: ("chars", Chars), ("anchor", kind), ("row", parts), ("either", parts) or
+("repeated", part, low, high)."""
 
 
 def language_of(regex: str, space: Space) -> Language:
@@ -42,46 +51,87 @@ def language_of(regex: str, space: Space) -> Language:
 
     Raises UnsupportedError, saying what of it, where that is more than is understood here.
     """
+    known = space.patterns.get(regex)
+    if known is None:
+        known = space.patterns[regex] = _language_of(regex, space)
+    return known
+
+
+def _language_of(regex: str, space: Space) -> Language:
     try:
         regex_engine(regex)
     except ConfigError as error:
         raise UnsupportedError(f"the pattern {regex[:60]!r}: {error.found}") from None
-    parser = _Parser(regex, space)
-    found = parser.alternatives(0)
+    parser = _Parser(regex)
+    pattern = parser.either(0, "")
     if parser.rest():
         raise parser.unsupported("an unbalanced group")
-    return _found_in(found, space)
+    found = _found_in(pattern, space)
+    if found is None:
+        found = space.walked(Positions(pattern, _asked(r"\w", "")))
+    return found
 
 
-class _Piece:
-    """A parsed part: a language, and whether it is tied to the start or the end of the text."""
+def _found_in(pattern: _Node, space: Space) -> Language | None:
+    """Return the texts with the pattern in them; None where anchors stand inside it."""
+    found = []
+    for row in _alternatives(pattern):
+        parts = list(row)
+        start = end = False
+        while parts and parts[0] == ("anchor", "start"):
+            start = True
+            del parts[0]
+        while parts and parts[-1] == ("anchor", "end"):
+            end = True
+            del parts[-1]
+        lang = _plain(("row", tuple(parts)), space)
+        if lang is None:
+            return None
+        lang = space.join(lang, EMPTY_WORD if end else ANYTHING)
+        found.append(space.join(EMPTY_WORD if start else ANYTHING, lang))
+    return space.union(found)
 
-    __slots__ = ("end", "lang", "start")
 
-    def __init__(self, lang: Language, *, start: bool = False, end: bool = False) -> None:
-        self.lang = lang
-        self.start = start
-        self.end = end
+def _alternatives(pattern: _Node) -> list[tuple[_Node, ...]]:
+    """Return the rows of which one must be found; a row that is a group of rows counts as these."""
+    if pattern[0] == "either":
+        return [row for part in pattern[1] for row in _alternatives(part)]
+    if pattern[0] != "row":
+        return [(pattern,)]
+    return _alternatives(pattern[1][0]) if len(pattern[1]) == 1 else [pattern[1]]
 
 
-def _found_in(pieces: list[_Piece], space: Space) -> Language:
-    return space.union(
-        space.join(
-            EMPTY_WORD if one.start else ANYTHING,
-            space.join(one.lang, EMPTY_WORD if one.end else ANYTHING),
-        )
-        for one in pieces
-    )
+def _plain(node: _Node, space: Space) -> Language | None:
+    """Return the texts that a part without anchors is."""
+    kind, *args = node
+    if kind == "chars":
+        return space.chars(args[0])
+    if kind == "anchor":
+        return None
+    if kind == "repeated":
+        inner = _plain(args[0], space)
+        return None if inner is None else space.repeat(inner, args[1], args[2])
+    parts = [_plain(part, space) for part in args[0]]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    if kind == "either":
+        return space.union(known)
+    lang = EMPTY_WORD
+    for part in reversed(known):
+        lang = space.join(part, lang)
+    return lang
 
 
 class _Parser:
-    def __init__(self, regex: str, space: Space) -> None:
+    """Reads a pattern; `flags` are those that hold at a place, out of `ims`."""
+
+    def __init__(self, regex: str) -> None:
         self._regex = regex
-        self._space = space
         self._at = 0
 
     def rest(self) -> str:
-        return self._regex[self._at :]
+        return self._regex[self._at : self._at + 1]
 
     def unsupported(self, what: str) -> UnsupportedError:
         return UnsupportedError(f"the pattern {self._regex[:60]!r} has {what}")
@@ -92,80 +142,71 @@ class _Parser:
             return True
         return False
 
-    def alternatives(self, depth: int) -> list[_Piece]:
-        """Parse up to a `)` or the end; each alternative has anchors of its own."""
+    def either(self, depth: int, flags: str) -> _Node:
+        """Parse up to a `)` or the end."""
         if depth > _MOST_DEPTH:
             raise self.unsupported("too many groups in one another")
-        found = self._sequence(depth)
-        while self._take("|"):
-            found += self._sequence(depth)
-        return found
+        rows = []
+        parts: list[_Node] = []
+        while (char := self.rest()) and char != ")":
+            if self._take("|"):
+                rows.append(("row", tuple(parts)))
+                parts = []
+            elif self._regex.startswith("(?", self._at) and (changed := self._flags()):
+                more, is_group = changed
+                now = _changed(flags, more)
+                if is_group:
+                    parts.append(self._repeated(self._group(depth, now)))
+                else:
+                    flags = now
+            else:
+                parts.append(self._repeated(self._item(depth, flags)))
+        rows.append(("row", tuple(parts)))
+        return rows[0] if len(rows) == 1 else ("either", tuple(rows))
 
-    def _sequence(self, depth: int) -> list[_Piece]:
-        """Parse one alternative; one that is a group of alternatives counts as these."""
-        parts: list[_Piece] = []
-        while (rest := self.rest()) and rest[0] not in "|)":
-            before = self._at
-            several = self._repeated(self._item(depth))
-            if not parts and self.rest()[:1] in {"", "|", ")"} and rest[0] == "(":
-                return several
-            parts.append(self._single(several))
-            if self._at == before:
-                raise self.unsupported(f"a {rest[0]!r} where none is understood")
-        return [self._joined(parts)]
+    def _flags(self) -> tuple[str, bool] | None:
+        """Take what stands before `)` or `:` in `(?i)` or `(?i:`; None for another group."""
+        if self._regex.startswith(("(?P<", "(?<"), self._at):
+            return None
+        at = self._at + 2
+        while self._regex[at] not in ":)":
+            at += 1
+        found = self._regex[self._at + 2 : at]
+        if not set(found) <= set("ims-"):
+            raise self.unsupported(f"the flags {found!r}")
+        self._at = at + 1
+        return found, self._regex[at] == ":"
 
-    def _single(self, pieces: list[_Piece]) -> _Piece:
-        if len(pieces) == 1:
-            return pieces[0]
-        if any(one.start or one.end for one in pieces):
-            raise self.unsupported("an anchor in one of several alternatives")
-        return _Piece(self._space.union(one.lang for one in pieces))
-
-    def _joined(self, parts: list[_Piece]) -> _Piece:
-        """Put parts in a row; only the first may start the text, only the last may end it."""
-        lang, start, end = EMPTY_WORD, False, False
-        for index, part in enumerate(parts):
-            ahead = all(one.lang is EMPTY_WORD for one in parts[:index])
-            behind = all(one.lang is EMPTY_WORD for one in parts[index + 1 :])
-            if (part.start and not ahead) or (part.end and not behind):
-                raise self.unsupported("an anchor inside")
-            start, end = start or part.start, end or part.end
-        for part in reversed(parts):
-            lang = self._space.join(part.lang, lang)
-        return _Piece(lang, start=start, end=end)
-
-    def _item(self, depth: int) -> list[_Piece]:
+    def _item(self, depth: int, flags: str) -> _Node:
         if self._take("(?P<") or self._take("(?<"):
             self._at = self._regex.index(">", self._at) + 1
-            return self._group(depth)
-        if self._take("(?:"):
-            return self._group(depth)
-        if self._take("(?"):
-            raise self.unsupported("flags")
+            return self._group(depth, flags)
         if self._take("("):
-            return self._group(depth)
-        if self._take("^") or self._take("\\A"):
-            return [_Piece(EMPTY_WORD, start=True)]
-        if self._take("$") or self._take("\\z"):
-            return [_Piece(EMPTY_WORD, end=True)]
-        return [_Piece(self._space.chars(self._character()))]
+            return self._group(depth, flags)
+        if self._take("^"):
+            return ("anchor", "line-start" if "m" in flags else "start")
+        if self._take("$"):
+            return ("anchor", "line-end" if "m" in flags else "end")
+        for text, kind in _ANCHORS:
+            if self._take(text):
+                if kind is None:
+                    raise self.unsupported(f"the anchor {text}")
+                return ("anchor", kind)
+        return ("chars", self._character(flags))
 
-    def _group(self, depth: int) -> list[_Piece]:
-        found = self.alternatives(depth + 1)
+    def _group(self, depth: int, flags: str) -> _Node:
+        found = self.either(depth + 1, flags)
         if not self._take(")"):
             raise self.unsupported("an unbalanced group")
         return found
 
-    def _repeated(self, pieces: list[_Piece]) -> list[_Piece]:
+    def _repeated(self, node: _Node) -> _Node:
         while bounds := self._bounds():
-            one = self._single(pieces)
-            if one.start or one.end:
-                raise self.unsupported("a repeated anchor")
             low, high = bounds
             if max(low, high or 0) > _MOST_REPEATS:
                 raise self.unsupported("a very long repetition")
-            pieces = [_Piece(self._space.repeat(one.lang, low, high))]
-        return pieces
+            node = ("repeated", node, low, high)
+        return node
 
     def _bounds(self) -> tuple[int, int | None] | None:
         for sign, bounds in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
@@ -174,44 +215,43 @@ class _Parser:
                 return bounds
         if not self._take("{"):
             return None
-        inside, _, _ = self.rest().partition("}")
-        self._at += len(inside) + 1
+        end = self._regex.index("}", self._at)
+        inside = self._regex[self._at : end]
+        self._at = end + 1
         self._take("?")
         low, comma, high = (part.strip() for part in inside.partition(","))
         return int(low or 0), (int(high) if high else None) if comma else int(low)
 
-    def _character(self) -> Chars:
+    def _character(self, flags: str) -> Chars:
         char = self._regex[self._at]
         start = self._at
+        case = "i" if "i" in flags else ""
         if char == ".":
             self._at += 1
-            return _DOT
+            return EVERY if "s" in flags else _NO_NEWLINE
         if char == "[":
             self._skip_class()
             text = self._regex[start : self._at]
-            return _simple_class(text) or _asked(text)
+            return (None if case else _simple_class(text)) or _asked(text, case)
         self._at += 1
         if char != "\\":
-            return ((ord(char), ord(char)),)
-        return self._escape()
+            return _letter(ord(char), case)
+        return self._escape(case)
 
-    def _escape(self) -> Chars:
+    def _escape(self, case: str) -> Chars:
         start = self._at - 1
         char = self._regex[self._at]
         self._at += 1
-        if char in "bB<>":
-            raise self.unsupported("a word boundary")
         if char in _PLAIN_ESCAPES:
-            point = _PLAIN_ESCAPES[char]
-            return ((point, point),)
+            return _letter(_PLAIN_ESCAPES[char], case)
         if not char.isalnum():
-            return ((ord(char), ord(char)),)
+            return _letter(ord(char), case)
         if char in "xuUpP":
             if self._regex[self._at] == "{":
                 self._at = self._regex.index("}", self._at) + 1
             else:
                 self._at += {"x": 2, "u": 4, "U": 8}.get(char, 1)
-        return _asked(self._regex[start : self._at])
+        return _asked(self._regex[start : self._at], case)
 
     def _skip_class(self) -> None:
         """Go past a class in brackets, with the classes inside it."""
@@ -235,6 +275,18 @@ class _Parser:
         raise self.unsupported("an unbalanced class")
 
 
+_NO_NEWLINE: Chars = invert(((10, 10),))
+
+
+def _changed(flags: str, more: str) -> str:
+    on, _, off = more.partition("-")
+    return "".join(sorted(set(flags) - set(off) | set(on)))
+
+
+def _letter(point: int, case: str) -> Chars:
+    return _asked(rf"\x{{{point:x}}}", case) if case else ((point, point),)
+
+
 def _simple_class(text: str) -> Chars | None:
     """Read a class of plain characters and ranges; None for anything more."""
     inside = text[1:-1]
@@ -254,12 +306,12 @@ def _simple_class(text: str) -> Chars | None:
     return invert(found) if negated else found
 
 
-@lru_cache(maxsize=256)
-def _asked(char_class: str) -> Chars:
+@lru_cache(maxsize=512)
+def _asked(char_class: str, case: str) -> Chars:
     """Return the characters that the engine takes for one of `char_class`."""
     try:
-        inside = regex_engine(f"^{char_class}*$")
-        outside = regex_engine(f"^[^{char_class}]*$")
+        inside = regex_engine(f"^(?{case}:{char_class})*$")
+        outside = regex_engine(f"^(?{case}:[^{char_class}])*$")
     except ConfigError:
         raise UnsupportedError(f"the class of characters {char_class[:60]!r}") from None
     found: list[tuple[int, int]] = []

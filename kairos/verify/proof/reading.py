@@ -40,6 +40,7 @@ class Reader:
         self._meter = meter
         self._circles = Circles(self._target)
         self._known: dict[str, int] = {}
+        self._parts: dict[int, tuple[Any, int]] = {}
         self._waiting: dict[str, int | None] = {}  # with a stand-in, where one was asked for
         self._here: list[str] = []  # the references being read for one and the same value
 
@@ -77,6 +78,12 @@ class Reader:
             return TRUE if schema else FALSE
         if depth > _MOST_DEPTH:
             raise UnsupportedError(f"schemas in one another deeper than {_MOST_DEPTH}")
+        held = self._parts.get(id(schema))
+        if held is None:  # with the schema, whose identity must not pass to another
+            held = self._parts[id(schema)] = schema, self._read_new(schema, depth)
+        return held[1]
+
+    def _read_new(self, schema: dict[str, Any], depth: int) -> int:
         self._meter.spend()
         if "$id" in schema and schema is not self._root and depth:  # a document in a document
             return Reader(schema, self._table, self._meter).root()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kairos.verify.proof.limits import Meter
+    from kairos.verify.proof.positions import Positions
 
 __all__ = [
     "ANYTHING",
@@ -38,6 +39,7 @@ Chars: TypeAlias = "tuple[tuple[int, int], ...]"
 
 EVERY: Chars = ((0, 0xD7FF), (0xE000, 0x10FFFF))
 _MOST_CLASSES = 2_000
+_MANY = 16  # parts that cost a step of the budget
 # which character of a class a word should be shown with
 _NICE: tuple[Chars, ...] = tuple(
     ((ord(a), ord(b)),) for a, b in ("az", "09", "AZ", "--", "__", "..", " ~")
@@ -113,6 +115,7 @@ class Space:
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
+        self.patterns: dict[str, Language] = {}  # what each pattern that was read means
         self._known: dict[tuple[Any, ...], Language] = {
             ("chars", EVERY): _ANY_CHAR,
             ("star", _ANY_CHAR.number): ANYTHING,
@@ -216,11 +219,23 @@ class Space:
         return self._several("meet", flat, ANYTHING)
 
     def _several(self, op: str, flat: dict[int, Language], none: Language) -> Language:
+        self._meter.spend(len(flat) // _MANY)
         parts = tuple(flat[number] for number in sorted(flat))
         if len(parts) <= 1:
             return parts[0] if parts else none
         nullable = (any if op == "union" else all)(part.nullable for part in parts)
         return self._make(op, parts, nullable=nullable)
+
+    def walked(self, pattern: Positions) -> Language:
+        """Return the words in which a pattern with anchors inside it is found."""
+        return self._from(pattern, *pattern.begin())
+
+    def _from(self, pattern: Positions, places: frozenset[int], before: str) -> Language:
+        self._meter.spend(len(places) // _MANY)
+        if pattern.is_found(places, before):
+            return ANYTHING
+        nullable = pattern.is_found(places, before, "end")
+        return self._make("walk", (pattern, places, before), nullable=nullable)
 
     def after(self, lang: Language, char: int) -> Language:
         """Return what may follow `char`: the derivative of `lang` by it."""
@@ -252,6 +267,10 @@ class Space:
                 inner, low, high = args
                 rest = self.repeat(inner, max(low - 1, 0), None if high is None else high - 1)
                 return self.join(self.after(inner, char), rest)
+            case "walk":
+                pattern, places, before = args
+                then = pattern.step(places, before, char)
+                return ANYTHING if then is None else self._from(pattern, *then)
         return NOTHING
 
     def classes(self, lang: Language) -> tuple[Chars, ...]:
@@ -266,6 +285,10 @@ class Space:
                 return (EVERY,)
             case "chars":
                 return tuple(part for part in (lang.args[0], invert(lang.args[0])) if part)
+            case "walk":
+                apart = dict.fromkeys(lang.args[0].told_apart(lang.args[1]))
+                sides = (tuple(part for part in (one, invert(one)) if part) for one in apart)
+                return reduce(self._refine, sides, (EVERY,))
             case "join" if not lang.args[0].nullable:
                 return self.classes(lang.args[0])
             case "join" | "union" | "meet":

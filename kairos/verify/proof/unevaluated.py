@@ -1,8 +1,10 @@
 """`unevaluatedProperties` and `unevaluatedItems`, said in keywords that look at no neighbour.
 
 What a value's properties or items count as evaluated depends on which neighbouring branches it
-satisfies.  So each case is written out: these branches hold and those do not, and then nothing is
-left over beyond what they speak of.
+satisfies.  So for each name and each position it is said: one of the branches that speak of it
+holds, or the leftover schema does.  The more branches hold, the less is left over; so for what
+has no name (patterns, and items that a `contains` counts) it is enough that some set of branches
+holds and covers what is there.
 """
 
 from __future__ import annotations
@@ -10,38 +12,53 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kairos.verify.proof.evaluation import matches
 from kairos.verify.proof.limits import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["without_unevaluated"]
 
-_MOST_CASES = 64
-_MOST_DEPTH = 20
+_MOST_SETS = 6  # of branches with patterns, or with contains, that may hold or not
+_MOST_DEPTH = 40
+_MOST_SOURCES = 400
 
 
-class _Seen(NamedTuple):
-    """One case: the schemas that a value satisfies in it, and what they evaluate."""
+class _Source(NamedTuple):
+    """One schema that looks at parts of the value, and what must hold for it to count."""
 
-    when: tuple[Any, ...] = ()
-    names: frozenset[str] = frozenset()
-    patterns: frozenset[str] = frozenset()
-    every_name: bool = False
-    first: int = 0
-    contained: tuple[Any, ...] = ()
-    every_item: bool = False
+    when: tuple[Any, ...]
+    schema: dict[str, Any]
+    is_top: bool
 
-    def plus(self, other: _Seen) -> _Seen:
-        return _Seen(
-            self.when + other.when,
-            self.names | other.names,
-            self.patterns | other.patterns,
-            self.every_name or other.every_name,
-            max(self.first, other.first),
-            self.contained + other.contained,
-            self.every_item or other.every_item,
-        )
+    @property
+    def names(self) -> Iterable[str]:
+        return self.schema.get("properties", ())
+
+    @property
+    def patterns(self) -> Iterable[str]:
+        return self.schema.get("patternProperties", ())
+
+    @property
+    def every_name(self) -> bool:
+        nested = not self.is_top and "unevaluatedProperties" in self.schema
+        return nested or "additionalProperties" in self.schema
+
+    @property
+    def first(self) -> int:
+        return len(self.schema.get("prefixItems", ()))
+
+    @property
+    def every_item(self) -> bool:
+        nested = not self.is_top and "unevaluatedItems" in self.schema
+        return nested or "items" in self.schema
+
+    def speaks_of(self, name: str) -> bool:
+        """Say whether it looks at the property `name`."""
+        if self.every_name or name in self.names:
+            return True
+        return any(matches(regex, name) for regex in self.patterns)
 
 
 def without_unevaluated(schema: dict[str, Any], target: Callable[[str], Any]) -> dict[str, Any]:
@@ -49,92 +66,94 @@ def without_unevaluated(schema: dict[str, Any], target: Callable[[str], Any]) ->
     if "unevaluatedProperties" not in schema and "unevaluatedItems" not in schema:
         return schema
     plain = {key: part for key, part in schema.items() if not key.startswith("unevaluated")}
-    cases = list(_cases(plain, target, 0))
-    rewritten = [
-        {
-            "allOf": [
-                *case.when,
-                *_leftover_properties(schema.get("unevaluatedProperties", True), case),
-                *_leftover_items(schema.get("unevaluatedItems", True), case),
-            ]
-        }
-        for case in cases
-    ]
-    return {"allOf": [plain, {"anyOf": rewritten}]}
+    sources = list(itertools.islice(_sources(schema, target, (), 0), _MOST_SOURCES + 1))
+    if len(sources) > _MOST_SOURCES:
+        raise UnsupportedError("unevaluated keywords beside too many branches")
+    said = []
+    if schema.get("unevaluatedProperties", True) is not True:
+        said += _of_names(schema["unevaluatedProperties"], sources)
+    if schema.get("unevaluatedItems", True) is not True:
+        said.append(_of_items(schema["unevaluatedItems"], sources))
+    return {"allOf": [plain, *said]}
 
 
-def _leftover_properties(rest: Any, case: _Seen) -> Iterator[Any]:
-    if rest is not True and not case.every_name:
-        yield {
-            "properties": dict.fromkeys(case.names, True),
-            "patternProperties": dict.fromkeys(case.patterns, True),
-            "additionalProperties": rest,
-        }
-
-
-def _leftover_items(rest: Any, case: _Seen) -> Iterator[Any]:
-    if rest is not True and not case.every_item:
-        items = {"anyOf": [*case.contained, rest]} if case.contained else rest
-        yield (
-            {"prefixItems": [True] * case.first, "items": items} if case.first else {"items": items}
-        )
-
-
-def _cases(schema: Any, target: Callable[[str], Any], depth: int) -> Iterator[_Seen]:
-    """Yield the cases of a schema that holds; together they cover every value it accepts."""
+def _sources(
+    schema: Any, target: Callable[[str], Any], when: tuple[Any, ...], depth: int
+) -> Iterator[_Source]:
+    """Yield what looks at the same value as `schema` does, itself first."""
     if not isinstance(schema, dict):
-        yield _Seen()
         return
     if depth > _MOST_DEPTH:
-        raise UnsupportedError("unevaluated keywords over a circle of references")
-    own = _Seen(
-        (),
-        frozenset(schema.get("properties", ())),
-        frozenset(schema.get("patternProperties", ())),
-        bool(schema.keys() & {"additionalProperties", "unevaluatedProperties"}),
-        len(schema.get("prefixItems", ())),
-        (schema["contains"],) if "contains" in schema else (),
-        bool(schema.keys() & {"items", "unevaluatedItems"}),
-    )
-    parts = [[own]]
+        raise UnsupportedError("unevaluated keywords over too many branches in one another")
+    yield _Source(when, schema, depth == 0)
+    always = [*schema.get("allOf", ())]
     if "$ref" in schema:
-        parts.append(list(_cases(target(schema["$ref"]), target, depth + 1)))
-    parts += [list(_cases(part, target, depth + 1)) for part in schema.get("allOf", ())]
-    asked = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
-    parts += [_either(part, target, depth) for part in asked]
-    parts += [
-        _either(part, target, depth, {"type": "object", "required": [name]})
-        for name, part in schema.get("dependentSchemas", {}).items()
-    ]
+        always.append(target(schema["$ref"]))
+    parts: list[tuple[Any, Any]] = [(part, None) for part in always]
+    parts += [(part, part) for part in (*schema.get("anyOf", ()), *schema.get("oneOf", ()))]
+    for name, part in schema.get("dependentSchemas", {}).items():
+        parts.append((part, {"type": "object", "required": [name]}))
     if "if" in schema:
-        parts.append(list(_conditional(schema, target, depth)))
-    count = 1
-    for part in parts:
-        count *= len(part)
-    if count > _MOST_CASES:
+        parts += [(schema["if"], schema["if"]), (schema.get("then", True), schema["if"])]
+        parts.append((schema.get("else", True), {"not": schema["if"]}))
+    for part, condition in parts:
+        held = when if condition is None else (*when, condition)
+        yield from _sources(part, target, held, depth + 1)
+
+
+def _of_names(rest: Any, sources: list[_Source]) -> Iterator[Any]:
+    named = list(dict.fromkeys(name for source in sources for name in source.names))
+    for name in named:
+        ways = [source.when for source in sources if source.speaks_of(name)]
+        yield _one_of_these(ways, {"properties": {name: rest}})
+    every = [source.when for source in sources if source.every_name]
+    ways_over = []
+    for held in _sets([source for source in sources if source.patterns]):
+        patterns = dict.fromkeys(regex for source in held for regex in source.patterns)
+        covered = {
+            "properties": dict.fromkeys(named, True),
+            "patternProperties": dict.fromkeys(patterns, True),
+            "additionalProperties": rest,
+        }
+        ways_over.append({"allOf": [*_conditions(held), covered]})
+    yield _one_of_these(every, *ways_over)
+
+
+def _of_items(rest: Any, sources: list[_Source]) -> Any:
+    longest = max(source.first for source in sources)
+    every = [source.when for source in sources if source.every_item]
+    ways_over = []
+    for held in _sets([source for source in sources if "contains" in source.schema]):
+        item = {"anyOf": [rest, *(source.schema["contains"] for source in held)]}
+        parts = list(_conditions(held))
+        for index in range(longest):
+            ways = [source.when for source in sources if source.first > index]
+            ahead = {"prefixItems": [*[True] * index, item]}
+            parts.append(_one_of_these([*ways, *every], ahead))
+        behind = {"items": item}
+        if longest:
+            behind = {"prefixItems": [True] * longest, **behind}
+        parts.append(_one_of_these(every, behind))
+        ways_over.append({"allOf": parts})
+    return {"anyOf": ways_over}
+
+
+def _sets(sources: list[_Source]) -> Iterator[tuple[_Source, ...]]:
+    """Yield every set of sources that may be relied on; those without a condition always are."""
+    always = [source for source in sources if not source.when]
+    perhaps = [source for source in sources if source.when]
+    if len(perhaps) > _MOST_SETS:
         raise UnsupportedError("unevaluated keywords beside too many branches")
-    for combination in itertools.product(*parts):
-        found = _Seen()
-        for one in combination:
-            found = found.plus(one)
-        yield found
+    for size in range(len(perhaps) + 1):
+        for some in itertools.combinations(perhaps, size):
+            yield (*always, *some)
 
 
-def _either(
-    part: Any, target: Callable[[str], Any], depth: int, condition: Any = None
-) -> list[_Seen]:
-    """Return the cases of a branch that may hold or not (or apply, where there is a condition)."""
-    asked = part if condition is None else condition
-    holds = [_Seen((asked,)).plus(case) for case in _cases(part, target, depth + 1)]
-    return [*holds, _Seen(({"not": asked},))]
+def _conditions(held: Iterable[_Source]) -> Iterator[Any]:
+    for source in held:
+        yield from source.when
 
 
-def _conditional(
-    schema: dict[str, Any], target: Callable[[str], Any], depth: int
-) -> Iterator[_Seen]:
-    asked = schema["if"]
-    for case in _cases(asked, target, depth + 1):
-        for then in _cases(schema.get("then", True), target, depth + 1):
-            yield _Seen((asked,)).plus(case).plus(then)
-    for other in _cases(schema.get("else", True), target, depth + 1):
-        yield _Seen(({"not": asked},)).plus(other)
+def _one_of_these(ways: Iterable[tuple[Any, ...]], *others: Any) -> Any:
+    """Return a schema for: all of one of the `ways` hold, or one of the others does."""
+    return {"anyOf": [*({"allOf": list(way)} if way else True for way in ways), *others]}
