@@ -24,6 +24,15 @@ app = typer.Typer(
 )
 
 
+class _Compatible(StrEnum):
+    """Whom a change of contracts may not break."""
+
+    backward = "backward"
+    forward = "forward"
+    full = "full"
+    none = "none"
+
+
 class _LogFormat(StrEnum):
     """How log events are written to standard error."""
 
@@ -120,7 +129,7 @@ def _run(  # noqa: PLR0917 - typer calls it by name
 def _validate(  # noqa: PLR0917 - typer calls it by name
     modules: Annotated[
         list[str],
-        typer.Argument(metavar="MODULE...", help="Modules, as for `run`, or folders of them."),
+        typer.Argument(metavar="MODULE", help="Modules, as for `run`, or folders of them."),
     ],
     workflows_dir: _WorkflowsDir = None,
     strict: Annotated[
@@ -140,12 +149,23 @@ def _validate(  # noqa: PLR0917 - typer calls it by name
         str | None,
         typer.Option("--sarif", metavar="FILE", help="Write SARIF 2.1.0; - for stdout."),
     ] = None,
+    lock: Annotated[
+        str | None,
+        typer.Option("--lock", metavar="FILE", help="Compare the contracts with a lock."),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Accept what changed: write the lock anew.")
+    ] = False,
+    compatible: Annotated[
+        _Compatible, typer.Option("--compat", help="What a change must stay compatible with.")
+    ] = _Compatible.full,
     as_json: _Json = False,
     no_color: _NoColor = False,
 ) -> None:
     """Check workflows without running them."""
 
     def work() -> int:
+        from kairos.cli.lock import asked_of_lock  # noqa: PLC0415 - as above
         from kairos.cli.validate import ValidateOptions, validate  # noqa: PLC0415 - as above
 
         return validate(
@@ -159,6 +179,7 @@ def _validate(  # noqa: PLR0917 - typer calls it by name
                 sarif=sarif,
                 mermaid=mermaid,
                 explain=explain,
+                lock=asked_of_lock(lock, compatible.value, update=update),
             )
         )
 

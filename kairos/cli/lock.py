@@ -10,10 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from kairos.cli.checking import Checked, Modules
 from kairos.cli.output import Stop, clean, count
+from kairos.enums import Severity
+from kairos.verify.allowances import allowed
 from kairos.verify.findings import CODES, Finding
 from kairos.verify.lock import (
     Compatibility,
@@ -25,15 +30,28 @@ from kairos.verify.lock import (
     read_lock,
 )
 from kairos.verify.lock.text import LONGEST
+from kairos.verify.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from kairos.exceptions import KairosError
     from kairos.verify.lock import LockedWorkflow
     from kairos.workflow import Workflow
 
-__all__ = ["Held", "LockOptions", "hold"]
+__all__ = [
+    "Held",
+    "LockOptions",
+    "asked_of_lock",
+    "found_in_lock",
+    "hold",
+    "locked",
+    "read_file",
+    "with_findings",
+]
+
+
+_ORDER = {severity: nth for nth, severity in enumerate(Severity)}
 
 
 class LockOptions(NamedTuple):
@@ -42,6 +60,15 @@ class LockOptions(NamedTuple):
     file: str
     update: bool = False
     compatibility: Compatibility = Compatibility.FULL
+
+
+def asked_of_lock(file: str | None, compatible: str, *, update: bool) -> LockOptions | None:
+    """Return the options of a lock; None where there is none.  Raises Stop for what is at odds."""
+    if file is None:
+        if update:
+            raise Stop("--update of which lock?", fix="name it: --lock contracts.lock --update")
+        return None
+    return LockOptions(file, update=update, compatibility=Compatibility(compatible))
 
 
 class Held(NamedTuple):
@@ -57,28 +84,126 @@ class Held(NamedTuple):
     told: str | None = None
 
 
+def locked(modules: Modules, options: LockOptions | None) -> tuple[Modules, str | None]:
+    """Hold all that was examined to a lock, and say what was written; as it is without a lock.
+
+    Raises Stop as `hold` does.
+    """
+    if options is None:
+        return modules, None
+    every = modules.checked
+    found = [(each.file, each.workflow) for each in every if each.workflow is not None]
+    # where one workflow was chosen by its name, nothing is known of the others
+    complete = {each.file for each in every if not _is_chosen(each.target)}
+    held = hold(options, found, complete=complete)
+    findings = iter(held.findings)
+    checked = [
+        each
+        if each.workflow is None
+        else each._replace(report=with_findings(each.report, each.workflow, next(findings)))
+        for each in every
+    ]
+    if held.others:
+        report = Report(tuple(held.others))
+        checked.append(Checked(options.file, options.file, None, None, report))
+    return Modules(checked, modules.stopped), held.told
+
+
+def with_findings(report: Report, workflow: Workflow, found: Sequence[Finding]) -> Report:
+    """Return a report with what the lock says as well, save what a comment in the source allows."""
+    kept, suppressed = allowed(workflow.graph.steps, found)
+    more = [finding for finding in kept if not finding.code.startswith("KRS3")]
+    return replace(
+        report,
+        findings=tuple(sorted((*report.findings, *more), key=lambda each: _ORDER[each.severity])),
+        suppressed=(*report.suppressed, *suppressed),
+    )
+
+
+def _is_chosen(target: str) -> bool:
+    _, colon, name = target.rpartition(":")
+    return bool(colon) and name.isidentifier()
+
+
 def hold(
-    options: LockOptions, workflows: Sequence[tuple[str, Workflow]], *, whole: bool = True
+    options: LockOptions,
+    workflows: Sequence[tuple[str, Workflow]],
+    *,
+    complete: Collection[str] = (),
 ) -> Held:
     """Hold workflows, each given with its file, to a lock; write the lock where that is asked.
 
-    `whole` says that these are all that their files have: a workflow of such a file that only
-    the lock has is then gone.  A lock that cannot be read is a finding.  Raises Stop where it
-    cannot be written, and for two workflows of one name; the old lock is then as it was.
+    `complete` are the files of which all workflows are given: one of such a file that only the
+    lock has is gone.  A lock that cannot be read is a finding.  Raises Stop where it cannot be
+    written, and for two workflows of one name; the old lock is then as it was.
     """
     path = Path(options.file)
     now = _now(path, workflows)
+    whole = {_seen(path, file) for file in complete}
+    nothing: list[list[Finding]] = [[] for _ in workflows]
     try:
-        before = _read(path)
+        before = read_file(path)
     except LockError as error:
         if not options.update:
-            return Held([[] for _ in workflows], [_unreadable(error, path)])
+            return Held(nothing, [_unreadable(error, path)])
         before = {}
     if before is None and not options.update and _is_pipeline():
-        return Held([[] for _ in workflows], [_missing(path)])
+        return Held(nothing, [_missing(path)])
     if before is None or options.update:
-        return _written(path, before or {}, now, workflows, whole=whole)
-    return _compared(path, before, now, options, workflows, whole=whole)
+        gone = _gone(before or {}, now, whole)
+        kept = {name: each for name, each in (before or {}).items() if name not in gone}
+        return Held(nothing, [], _write(path, kept | now, len(now)))
+    if before and now and before.keys().isdisjoint(now):
+        return Held(nothing, [_of_another(path, before, now)])
+    findings = [
+        _against(path, before, now[workflow.name], workflow, options.compatibility)
+        for _, workflow in workflows
+    ]
+    return Held(findings, [_lost(path, name, options) for name in _gone(before, now, whole)])
+
+
+def found_in_lock(options: LockOptions, file: str, workflow: Workflow) -> list[Finding]:
+    """Return what the lock says of one workflow; nothing is written, and a missing lock is found.
+
+    The lock is read once for all workflows, as long as the file stays as it is.
+    """
+    path = Path(options.file)
+    try:
+        before = _read_once(path, _state_of(path))
+    except LockError as error:
+        return [_unreadable(error, path)]
+    if before is None:
+        return [_missing(path)]
+    now = _now(path, [(file, workflow)])[workflow.name]
+    return _against(path, before, now, workflow, options.compatibility)
+
+
+def _against(
+    path: Path,
+    before: Mapping[str, LockedWorkflow],
+    now: LockedWorkflow,
+    workflow: Workflow,
+    wanted: Compatibility,
+) -> list[Finding]:
+    held = before.get(workflow.name)
+    if held is None:
+        return [_new(path, workflow)]
+    return findings_of_changes(
+        changes(held, now), workflow.scene, compatibility=wanted, where=workflow.place
+    )
+
+
+def _state_of(path: Path) -> tuple[int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: Path, _state: tuple[int, int] | None) -> dict[str, LockedWorkflow] | None:
+    return read_file(path)
 
 
 def _now(path: Path, workflows: Sequence[tuple[str, Workflow]]) -> dict[str, LockedWorkflow]:
@@ -90,9 +215,9 @@ def _now(path: Path, workflows: Sequence[tuple[str, Workflow]]) -> dict[str, Loc
                 expected="a name of its own for each workflow",
                 found=clean(f"{found[workflow.name].get('module', '')} and {_seen(path, file)}"),
             )
-        locked = lock_of(workflow.scene)
-        locked["module"] = _seen(path, file)
-        found[workflow.name] = locked
+        held = lock_of(workflow.scene)
+        held["module"] = _seen(path, file)
+        found[workflow.name] = held
     return found
 
 
@@ -105,7 +230,11 @@ def _seen(path: Path, file: str) -> str:
     return Path(seen).as_posix()
 
 
-def _read(path: Path) -> dict[str, LockedWorkflow] | None:
+def read_file(path: Path) -> dict[str, LockedWorkflow] | None:
+    """Return the workflows of a lock, or None where there is no such file.
+
+    Raises LockError for what is no lock, and where it cannot be read.
+    """
     try:
         if path.stat().st_size > 4 * LONGEST:
             raise LockError("a lock that is too long", found=f"{path.stat().st_size:,} bytes")
@@ -127,39 +256,10 @@ def _is_pipeline() -> bool:
 # --- comparing
 
 
-def _compared(
-    path: Path,
-    before: Mapping[str, LockedWorkflow],
-    now: Mapping[str, LockedWorkflow],
-    options: LockOptions,
-    workflows: Sequence[tuple[str, Workflow]],
-    *,
-    whole: bool,
-) -> Held:
-    if before and now and before.keys().isdisjoint(now):
-        return Held([[] for _ in workflows], [_of_another(path, before, now)])
-    findings = []
-    for _, workflow in workflows:
-        locked = before.get(workflow.name)
-        if locked is None:
-            findings.append([_new(path, workflow)])
-            continue
-        found = changes(locked, now[workflow.name])
-        findings.append(
-            findings_of_changes(
-                found,
-                workflow.scene,
-                compatibility=options.compatibility,
-                where=workflow.place,
-            )
-        )
-    gone = _gone(before, now) if whole else []
-    return Held(findings, [_lost(path, name, options) for name in gone])
-
-
-def _gone(before: Mapping[str, LockedWorkflow], now: Mapping[str, LockedWorkflow]) -> list[str]:
-    files = {locked.get("module") for locked in now.values()}
-    return [name for name in before if name not in now and before[name].get("module") in files]
+def _gone(
+    before: Mapping[str, LockedWorkflow], now: Mapping[str, LockedWorkflow], whole: set[str]
+) -> list[str]:
+    return [name for name in before if name not in now and before[name].get("module") in whole]
 
 
 def _unreadable(error: KairosError, path: Path) -> Finding:
@@ -174,10 +274,10 @@ def _unreadable(error: KairosError, path: Path) -> Finding:
 
 def _missing(path: Path) -> Finding:
     return _of_lock(
-        "there is no lock, and in a pipeline none is written",
+        "there is no such lock, and none is written here",
         path,
         expected="the lock, committed beside the code",
-        found="CI is set, and there is no such file",
+        found="no such file",
         fix=f"write it where you work, and commit it: kairos validate … --lock {path.name}",
     )
 
@@ -241,20 +341,10 @@ def _listed(names: list[str]) -> str:
 # --- writing
 
 
-def _written(
-    path: Path,
-    before: Mapping[str, LockedWorkflow],
-    now: Mapping[str, LockedWorkflow],
-    workflows: Sequence[tuple[str, Workflow]],
-    *,
-    whole: bool,
-) -> Held:
-    gone = set(_gone(before, now)) if whole else set()
-    kept = {name: locked for name, locked in before.items() if name not in gone}
-    text = lock_text(kept | dict(now))
-    changed = _replace(path, text)
-    told = f"{clean(path.name)}: {count(len(now), 'workflow')}"
-    return Held([[] for _ in workflows], [], f"wrote {told}" if changed else f"{told}, as it was")
+def _write(path: Path, workflows: Mapping[str, LockedWorkflow], how_many: int) -> str:
+    changed = _replace(path, lock_text(workflows))
+    told = f"{clean(path.name)}: {count(how_many, 'workflow')}"
+    return f"wrote {told}" if changed else f"{told}, as it was"
 
 
 def _replace(path: Path, text: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from kairos.cli.checking import Modules, check
 from kairos.cli.expected import expected_inputs, named
 from kairos.cli.findings_as import document, flowchart, put_sarif, sarif_of
+from kairos.cli.lock import LockOptions, locked
 from kairos.cli.output import Stop, as_json, clean, count, give, stdout_kept, tell, wants_color
 from kairos.exceptions import did_you_mean
 from kairos.logs.sinks import printable
@@ -28,7 +29,7 @@ class ValidateOptions(NamedTuple):
     """The options of `kairos validate`, as they were given.
 
     `every` shows what is folded otherwise; `sarif` is a file, or `-` for standard output, and
-    `explain` the name of a step.
+    `explain` the name of a step; `lock` says which lock to compare with, and how.
     """
 
     modules: tuple[str, ...]
@@ -40,6 +41,7 @@ class ValidateOptions(NamedTuple):
     sarif: str | None = None
     mermaid: bool = False
     explain: str | None = None
+    lock: LockOptions | None = None
 
 
 def validate(options: ValidateOptions) -> int:
@@ -50,7 +52,7 @@ def validate(options: ValidateOptions) -> int:
     """
     _refuse_at_odds(options)
     with stdout_kept() as (stdout, _):
-        modules = check(options.modules, options.workflows_dir)
+        modules, written = locked(check(options.modules, options.workflows_dir), options.lock)
         failed = any(each.report.fails(strict=options.strict) for each in modules.checked)
         code = 2 if modules.stopped else int(failed)
         if options.sarif not in {None, "-"}:
@@ -60,6 +62,8 @@ def validate(options: ValidateOptions) -> int:
             _stop(modules)
         for _target, stop in modules.stopped:
             tell(clean(str(stop)))
+        if written is not None:
+            tell(written)
         give(stdout, _told(modules, options, stdout, code))
     return code
 
