@@ -239,7 +239,7 @@ def _unloadable(error: BaseException, found: Found, roots: Sequence[Path]) -> Un
     text = f"{name} {what}\n{_shortened(clean(scrub_credentials(lines)))}"
     if isinstance(error, ModuleNotFoundError) and (hint := _missing(error, found)):
         text += f"\n  fix: {hint}"
-    return Unloadable(text, error, told=_one_line(trace), file=file, at=_at(error, trace))
+    return Unloadable(text, error, told=_one_line(error, trace), file=file, at=_at(error, trace))
 
 
 def _code_of(error: SystemExit) -> str:
@@ -254,9 +254,11 @@ def _declared_wrong(error: KairosError, name: str) -> str:
     return clean("\n".join(told))
 
 
-def _one_line(trace: traceback.TracebackException) -> str:
-    last = [*trace.format_exception_only()][-1].strip().partition("\n")[0]
-    return clean(scrub_credentials(last))[:_LONGEST]
+def _one_line(error: BaseException, trace: traceback.TracebackException) -> str:
+    said = [line for line in trace.format_exception_only() if not line.startswith(" ")]
+    # a syntax error shows its line before it says what is wrong; notes follow the rest
+    told = said[-1] if isinstance(error, SyntaxError) else said[0]
+    return clean(scrub_credentials(told.partition("\n")[0]))[:_LONGEST]
 
 
 def _at(error: BaseException, trace: traceback.TracebackException) -> tuple[str, int | None] | None:

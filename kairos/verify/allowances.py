@@ -30,6 +30,7 @@ _ALLOWANCE = re.compile(
 _CODE = re.compile(r"KRS\d+", re.IGNORECASE)
 _NEXT_COMMENT = re.compile(r"\s#\s")  # what follows is for another tool
 _LONGEST_REASON = 500
+_WORD = "allow"
 
 # What may be at fault elsewhere: in another workflow, or against a lock that is not looked at.
 _ELSEWHERE = re.compile(r"KRS12[1-3]|KRS302")
@@ -45,12 +46,13 @@ class _Allowance:
     place: Place
     codes: tuple[str, ...]
     reason: str
-    word: str = "allow"
+    word: str
     step: str | None = None
     used: set[str] = field(default_factory=set)
 
     def allows(self, code: str) -> bool:
-        fits = bool(self.reason) and code in self.codes and not _NEVER.fullmatch(code)
+        stated = self.word == _WORD and bool(self.reason)
+        fits = stated and code in self.codes and not _NEVER.fullmatch(code)
         if fits:
             self.used.add(code)
         return fits
@@ -149,7 +151,7 @@ def _key(place: Place) -> tuple[str, int, int]:
 def _read(place: Place, text: str) -> _Allowance:
     found = _ALLOWANCE.match(text)
     if found is None:
-        return _Allowance(place, (), "", "")
+        return _Allowance(place, (), "", "")  # nothing after the colon
     codes = tuple(dict.fromkeys(code.upper() for code in _CODE.findall(found["codes"])))
     reason = _NEXT_COMMENT.split(found["reason"], maxsplit=1)[0] if found["colon"] else ""
     reason = " ".join(reason.split())[:_LONGEST_REASON]
@@ -160,7 +162,7 @@ def _read(place: Place, text: str) -> _Allowance:
 
 def _fault(allowance: _Allowance) -> Finding | None:
     codes = ", ".join(allowance.codes)
-    if allowance.word != "allow":
+    if allowance.word != _WORD:
         if not allowance.codes:
             return None  # somebody's own remark
         return _said(
