@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from kairos.exceptions import KairosError
-    from kairos.verify.lock import LockedWorkflow
+    from kairos.verify.lock import Live, LockedWorkflow
     from kairos.workflow import Workflow
 
 __all__ = [
@@ -138,7 +138,8 @@ def hold(
     written, and for two workflows of one name; the old lock is then as it was.
     """
     path = Path(options.file)
-    now = _now(path, workflows)
+    live: Live = {}
+    now = _now(path, workflows, live)
     whole = {_seen(path, file) for file in complete}
     nothing: list[list[Finding]] = [[] for _ in workflows]
     try:
@@ -156,7 +157,7 @@ def hold(
     if before and now and before.keys().isdisjoint(now):
         return Held(nothing, [_of_another(path, before, now)])
     findings = [
-        _against(path, before, now[workflow.name], workflow, options.compatibility)
+        _against(path, before.get(workflow.name), now[workflow.name], live, workflow, options)
         for _, workflow in workflows
     ]
     return Held(findings, [_lost(path, name, options) for name in _gone(before, now, whole)])
@@ -174,22 +175,26 @@ def found_in_lock(options: LockOptions, file: str, workflow: Workflow) -> list[F
         return [_unreadable(error, path)]
     if before is None:
         return [_missing(path)]
-    now = _now(path, [(file, workflow)])[workflow.name]
-    return _against(path, before, now, workflow, options.compatibility)
+    live: Live = {}
+    now = _now(path, [(file, workflow)], live)
+    return _against(path, before.get(workflow.name), now[workflow.name], live, workflow, options)
 
 
 def _against(
     path: Path,
-    before: Mapping[str, LockedWorkflow],
+    before: LockedWorkflow | None,
     now: LockedWorkflow,
+    live: Live,
     workflow: Workflow,
-    wanted: Compatibility,
+    options: LockOptions,
 ) -> list[Finding]:
-    held = before.get(workflow.name)
-    if held is None:
+    if before is None:
         return [_new(path, workflow)]
     return findings_of_changes(
-        changes(held, now), workflow.scene, compatibility=wanted, where=workflow.place
+        changes(before, now, live=live),
+        workflow.scene,
+        compatibility=options.compatibility,
+        where=workflow.place,
     )
 
 
@@ -206,7 +211,9 @@ def _read_once(path: Path, _state: tuple[int, int] | None) -> dict[str, LockedWo
     return read_file(path)
 
 
-def _now(path: Path, workflows: Sequence[tuple[str, Workflow]]) -> dict[str, LockedWorkflow]:
+def _now(
+    path: Path, workflows: Sequence[tuple[str, Workflow]], live: Live
+) -> dict[str, LockedWorkflow]:
     found: dict[str, LockedWorkflow] = {}
     for file, workflow in workflows:
         if workflow.name in found:
@@ -215,7 +222,7 @@ def _now(path: Path, workflows: Sequence[tuple[str, Workflow]]) -> dict[str, Loc
                 expected="a name of its own for each workflow",
                 found=clean(f"{found[workflow.name].get('module', '')} and {_seen(path, file)}"),
             )
-        held = lock_of(workflow.scene)
+        held = lock_of(workflow.scene, live=live)
         held["module"] = _seen(path, file)
         found[workflow.name] = held
     return found

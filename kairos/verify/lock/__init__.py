@@ -11,13 +11,14 @@ from kairos.verify.lock.change import Change
 from kairos.verify.lock.changes import changes
 from kairos.verify.lock.comparing import compare_locked
 from kairos.verify.lock.contracts import LockedContract, locked_contract
-from kairos.verify.lock.entry import LockedWorkflow, lock_of
+from kairos.verify.lock.entry import Live, LockedWorkflow, lock_of
 from kairos.verify.lock.text import LockError, lock_text, read_lock
 from kairos.verify.lock.told import Compatibility, findings_of_changes
 
 __all__ = [
     "Change",
     "Compatibility",
+    "Live",
     "LockError",
     "LockedContract",
     "LockedWorkflow",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kairos.verify.lock.contracts import LockedContract
-    from kairos.verify.lock.entry import LockedStep, LockedWorkflow
+    from kairos.verify.lock.entry import Live, LockedStep, LockedWorkflow
     from kairos.verify.proof.limits import Budget
     from kairos.verify.proof.parties import Party
 
@@ -29,25 +29,29 @@ _PROVED = Verdict("proved")
 
 
 def changes(
-    old: LockedWorkflow, new: LockedWorkflow, *, budget: Budget | None = None
+    old: LockedWorkflow,
+    new: LockedWorkflow,
+    *,
+    live: Live | None = None,
+    budget: Budget | None = None,
 ) -> list[Change]:
     """Return every change from `old` to `new`; nothing where both say the same.
 
-    Pure: what is compared are the documents of both, and neither's code is needed.  `budget`
-    bounds each comparison; one that is spent makes the answer "unknown".
+    Pure: what is compared are the documents of both, and neither's code is needed.  `live` are
+    contracts whose code is at hand, as `lock_of` notes them: what no document says of them, such
+    as what a validator makes of a value, is asked of the contract itself.  `budget` bounds each
+    comparison; one that is spent makes the answer "unknown".
     """
-    return [*structural(old, new), *_Contracts(old, new, budget).changes()]
+    return [*structural(old, new), *_Contracts(old, new, Comparer(budget, live)).changes()]
 
 
 class _Contracts:
     """The contracts of two versions, each against those who read under it in the other."""
 
-    def __init__(
-        self, old: LockedWorkflow, new: LockedWorkflow, budget: Budget | None = None
-    ) -> None:
+    def __init__(self, old: LockedWorkflow, new: LockedWorkflow, comparer: Comparer) -> None:
         self._old = old
         self._new = new
-        self._comparer = Comparer(budget)
+        self._comparer = comparer
 
     def changes(self) -> Iterator[Change]:
         """Yield what changed in the inputs, then step by step."""
@@ -82,13 +86,7 @@ class _Contracts:
             handed = self._comparer.verdict(self._comparer.accepted(before), reader)
             kept = self._comparer.verdict(self._comparer.emitted(before), reader)
             worse = handed if _weight(handed) >= _weight(kept) else kept
-            yield _told(
-                None,
-                worse,
-                "backward",
-                breaks="the inputs changed: what was taken by the lock is refused",
-                holds="the inputs changed: what was taken by the lock is taken still",
-            )
+            yield _told(None, worse, "backward", "the inputs changed", "callers pass by the lock")
 
     def _required(self) -> Iterator[Change]:
         old, new = self._old["inputs"], self._new["inputs"]
@@ -134,7 +132,7 @@ class _Contracts:
         back = self._read_by_the_new(had, new)
         forth, readers = self._read_by_the_old(name, has, old)
         if "absent" in new["may_be"] and "absent" not in old["may_be"] and forth is _PROVED:
-            forth, readers = _ABSENT, ["who reads its output"]
+            forth, readers = _ABSENT, ["readers outside"]
         grade = _grade(back, forth)
         yield from _both(name, back, forth, readers, grade)
 
@@ -146,7 +144,7 @@ class _Contracts:
         """Return the worst that an old reader of a key makes of what is stored there now."""
         outside = self._comparer.output(old, as_reader=True)
         worst = _PROVED if outside is None else self._comparer.verdict(has, outside)
-        readers = ["who reads its output"]
+        readers = ["readers outside"]
         for step, each in self._old["steps"].items():
             for told, reader in each["asks"].items():
                 if reader["key"] != name:
@@ -190,14 +188,7 @@ class _Contracts:
         verdict = _PROVED if found.party is None else self._comparer.verdict(found.party, reader)
         if found.why and (found.party is None or verdict.answer != "proved"):
             verdict = Verdict("unknown", reason=found.why)
-        change = _told(
-            name,
-            verdict,
-            "backward",
-            breaks=f"its {told} changed: it refuses what a run in flight has stored",
-            holds=f"its {told} changed: it takes what a run in flight has stored",
-        )
-        yield change
+        yield _told(name, verdict, "backward", f"its {told} changed", _IN_FLIGHT)
 
     def _seen_by(self, step: LockedStep) -> list[str]:
         if step["reads"] is not None:
@@ -218,40 +209,33 @@ def _weight(verdict: Verdict) -> int:
 
 
 def _grade(back: Verdict, forth: Verdict) -> str:
-    """Return how compatible a change is, in the words of the registries."""
+    """Return how compatible a change is, in the words of the registries; "" if it is not known."""
+    if "unknown" in {back.answer, forth.answer}:
+        return ""
     if back.answer == forth.answer == "proved":
-        return "full"
+        return "fully"
     if back.answer == "proved":
         return "backward"
-    return "forward" if forth.answer == "proved" else "none"
+    return "forward" if forth.answer == "proved" else "not"
 
 
 def _both(
     name: str, back: Verdict, forth: Verdict, readers: list[str], grade: str
 ) -> Iterator[Change]:
-    who = ", ".join(dict.fromkeys(readers))
-    if grade == "full":
-        yield Change(
-            name,
-            "its output changed; old and new read one another (compatible: full)",
-            assuming=back.assuming or forth.assuming,
-        )
+    told = f"its output changed ({grade} compatible)" if grade else "its output changed"
+    if grade == "fully":
+        assuming = back.assuming or forth.assuming
+        yield Change(name, f"{told}: old and new read one another", assuming=assuming)
         return
     if back.answer != "proved":
-        yield _told(
-            name,
-            back,
-            "backward",
-            breaks=f"its output changed: it refuses what a run in flight has stored"
-            f" (compatible: {grade})",
-        )
+        yield _told(name, back, "backward", told, _IN_FLIGHT)
     if forth.answer != "proved":
-        yield _told(
-            name,
-            forth,
-            "forward",
-            breaks=f"its output changed, which breaks {who} (compatible: {grade})",
-        )
+        yield _told(name, forth, "forward", told, "", _joined(readers))
+
+
+def _joined(readers: list[str]) -> str:
+    names = list(dict.fromkeys(readers))
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _contract_came_or_went(name: str, *, came: bool) -> Change:
@@ -285,22 +269,20 @@ def _untold(name: str | None, what: str, contract: LockedContract | None) -> Ite
         )
 
 
-_BREAKS = {
-    "refuted": "{}",
-    "coerced": "{}, or converts it",
-    "unknown": "{}, as far as can be told",
-}
+_IN_FLIGHT = "a run in flight has stored"
 
 
 def _told(
-    name: str | None, verdict: Verdict, direction: Direction, *, breaks: str, holds: str = ""
+    name: str | None, verdict: Verdict, direction: Direction, what: str, data: str, who: str = ""
 ) -> Change:
     """Return a verdict as a change."""
+    data = f"what {data}" if direction == "backward" else "what it returns now"
+    one = f"{what}: {_SAID[verdict.answer].format(who=who or 'the new version', data=data)}"
     if verdict.answer == "proved":
-        return Change(name, holds, assuming=verdict.assuming)
+        return Change(name, one, assuming=verdict.assuming)
     return Change(
         name,
-        breaks,
+        one,
         direction,
         verdict.answer,
         witness=verdict.witness,
@@ -310,6 +292,12 @@ def _told(
     )
 
 
+_SAID = {
+    "proved": "all of {data} is taken",
+    "refuted": "{who} cannot read {data}",
+    "coerced": "{who} can read {data} only by converting it",
+    "unknown": "whether {who} can read {data} is not to be told",
+}
 _FIX = {
     "backward": "let it take the old as well, or let the runs in flight end before this goes out",
     "forward": "return what the old readers take, or have them read the new before this goes out",

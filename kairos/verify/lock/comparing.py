@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kairos.contracts.contract import ContractBroken
 from kairos.contracts.field_errors import ROOT, one_error
 from kairos.contracts.json_keywords import mapped
-from kairos.verify.lock.contracts import UNTOLD
+from kairos.verify.lock.contracts import UNTOLD, LockedContract, text_of
 from kairos.verify.proof.composition import (
     ANYTHING,
     Member,
@@ -21,7 +21,7 @@ from kairos.verify.proof.composition import (
 from kairos.verify.proof.ground import Ground
 from kairos.verify.proof.limits import Budget, BudgetSpentError, Meter, UnsupportedError
 from kairos.verify.proof.outcome import Verdict
-from kairos.verify.proof.parties import Party
+from kairos.verify.proof.parties import Party, consumer_of, producer_of
 from kairos.verify.proof.reading import Reader
 from kairos.verify.proof.search import Search
 from kairos.verify.proof.terms import Table
@@ -30,10 +30,9 @@ from kairos.verify.proof.verdict import compare_parties
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kairos.verify.lock.contracts import LockedContract
-    from kairos.verify.lock.entry import LockedReader, LockedStep, LockedWorkflow
+    from kairos.verify.lock.entry import Live, LockedReader, LockedStep, LockedWorkflow
 
-__all__ = ["Comparer", "compare_locked", "is_told", "stored"]
+__all__ = ["Comparer", "Stored", "compare_locked", "is_told"]
 
 _CLOSED = "only declared keys are returned"
 
@@ -65,15 +64,16 @@ def compare_locked(
 class Comparer:
     """Compares the contracts of two versions; each document is read once, and each pair."""
 
-    def __init__(self, budget: Budget | None = None) -> None:
+    def __init__(self, budget: Budget | None = None, live: Live | None = None) -> None:
         self._budget = budget or Budget()
+        self._live = live or {}
         self._ground = Ground()
         self._parties: dict[tuple[str, str], Party] = {}
         self._verdicts: dict[tuple[str, str], Verdict] = {}
 
     def emitted(self, contract: LockedContract) -> Party:
         """Return what a contract lets through."""
-        return self._made("emits", contract, _emitted)
+        return self._made("emits", contract, self._emitted)
 
     def accepted(self, contract: LockedContract) -> Party:
         """Return what a contract takes as it is, as what somebody may hand to it."""
@@ -81,19 +81,17 @@ class Comparer:
 
     def reader(self, contract: LockedContract) -> Party:
         """Return a contract as one that reads."""
-        return self._made("reads", contract, _reading)
+        return self._made("reads", contract, self._reading)
 
     def verdict(self, producer: Party, consumer: Party) -> Verdict:
         """Compare two parties; an open producer is taken to return its declared keys only."""
-        pair = _text(producer.document), _text(consumer.document)
+        pair = text_of(producer.document), text_of(consumer.document)
         held = self._verdicts.get(pair)
         if held is None:
             held = self._verdicts[pair] = self._compared(producer, consumer)
         return held
 
     def _compared(self, producer: Party, consumer: Party) -> Verdict:
-        # its code is not at hand: the documents themselves must bear every example out
-        producer = producer._replace(pass_on=None)
         found = compare_parties(producer, consumer, self._ground, self._budget)
         shut = closed(producer)
         if found.answer == "proved" or shut is producer:
@@ -106,11 +104,26 @@ class Comparer:
     def _made(
         self, role: str, contract: LockedContract, make: Callable[[LockedContract], Party]
     ) -> Party:
-        at = role, _text(contract)
+        at = role, text_of(contract)
         held = self._parties.get(at)
         if held is None:
             held = self._parties[at] = make(contract)
         return held
+
+    def _emitted(self, contract: LockedContract) -> Party:
+        document = contract.get("emits", contract["accepts"])
+        # a contract that keeps what it is given lets through what it takes
+        keeps = contract.get("emits") == contract.get("takes")
+        usual = contract["accepts"] if keeps and document != contract["accepts"] else True
+        live = self._live.get(text_of(contract))
+        pass_on = None if live is None else producer_of(live).pass_on
+        return Party(document, bare=False, pass_on=pass_on, usual=usual, is_open=keeps)
+
+    def _reading(self, contract: LockedContract) -> Party:
+        live = self._live.get(text_of(contract))
+        judge = _Judge(contract.get("takes", contract["accepts"]))
+        pass_on = judge.pass_on if live is None else consumer_of(live).pass_on
+        return Party(contract["accepts"], bare=False, pass_on=pass_on)
 
     # what stands under a key
 
@@ -119,10 +132,12 @@ class Comparer:
         contract = step["output"]
         if contract is None:
             return None
-        found = self.reader(contract) if as_reader else self.emitted(contract)
+        one = self.reader(contract) if as_reader else self.emitted(contract)
+        found = one
         if step["foreach"] is not None:
-            found = list_of(nullable(found) if "hole" in step["may_be"] else found)
-        return nullable(found) if "null" in step["may_be"] else found
+            found = list_of(nullable(one) if "hole" in step["may_be"] else one)
+        found = nullable(found) if "null" in step["may_be"] else found
+        return found if one.pass_on is not None else _by_document(found)
 
     def stored(self, workflow: LockedWorkflow, key: str) -> Stored | None:
         """Return what a version has under a key; None where it has nothing of that name."""
@@ -137,7 +152,7 @@ class Comparer:
         inputs = workflow["inputs"]
         contract = inputs["contract"]
         if contract is None:
-            if inputs["names"] is not None and key not in inputs["names"]:
+            if key not in self._inputs_of(workflow):
                 return None
             return Stored(None, key in inputs["needs"], f"the input '{key}' had no contract")
         emitted = self.emitted(contract).document
@@ -147,6 +162,14 @@ class Comparer:
         always = key in _plain(emitted).get("required", ())
         return Stored(Party(part, bare=False, pass_on=None), always)
 
+    def _inputs_of(self, workflow: LockedWorkflow) -> set[str]:
+        """Return the inputs that a version knows of: declared, needed, or read by some step."""
+        inputs = workflow["inputs"]
+        if inputs["names"] is not None:
+            return {*inputs["names"]}
+        read = (reader["key"] for s in workflow["steps"].values() for reader in s["asks"].values())
+        return {*inputs["needs"], *read}
+
     def seen(self, workflow: LockedWorkflow, keys: list[str]) -> Stored:
         """Return the object of what a version has under these keys."""
         members, gaps = {}, []
@@ -155,7 +178,7 @@ class Comparer:
             if found is not None:
                 members[key] = Member(found.party or ANYTHING, found.always)
                 gaps += [found.why] if found.party is None else []
-        return Stored(object_of(members, others=True), why="; ".join(gaps))
+        return Stored(_by_document(object_of(members, others=True)), why="; ".join(gaps))
 
     def asks(self, reader: LockedReader, *, told: str, of_object: bool = False) -> Party:
         """Return what a step checks; of the whole object of inputs where it reads one of them."""
@@ -165,28 +188,13 @@ class Comparer:
         return under(reader["key"], found) if of_object else found
 
 
-def stored(workflow: LockedWorkflow) -> list[str]:
-    """Return the keys that a run has stored when it is through, its inputs left out."""
-    written = {key for step in workflow["steps"].values() for key in step["writes"]}
-    return sorted({*workflow["steps"], *written})
-
-
-def _emitted(contract: LockedContract) -> Party:
-    document = contract.get("emits", contract["accepts"])
-    # a contract that keeps what it is given lets through what it takes
-    keeps = contract.get("emits") == contract.get("takes")
-    usual = contract["accepts"] if keeps and document != contract["accepts"] else True
-    return Party(document, bare=False, pass_on=None, usual=usual, is_open=keeps)
+def _by_document(party: Party) -> Party:
+    """Return a producer whose code is not at hand: its document must bear every example out."""
+    return party._replace(pass_on=None)
 
 
 def _handed(contract: LockedContract) -> Party:
     return Party(contract["accepts"], bare=False, pass_on=None, is_open=True)
-
-
-def _reading(contract: LockedContract) -> Party:
-    takes = contract.get("takes", contract["accepts"])
-    judge = _Judge(takes)
-    return Party(contract["accepts"], bare=False, pass_on=judge.pass_on)
 
 
 class _Judge:
@@ -216,10 +224,6 @@ class _Judge:
             return self._search.evaluator.holds(self._lit, value)
         except (UnsupportedError, BudgetSpentError, RecursionError):
             return None
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
 
 
 def _plain(document: Any) -> Any:

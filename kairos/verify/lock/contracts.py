@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kairos.contracts.contract import Contract
     from kairos.redaction.redactor import Redactor
 
-__all__ = ["UNTOLD", "LockedContract", "locked_contract"]
+__all__ = ["UNTOLD", "LockedContract", "locked_contract", "text_of"]
 
 UNTOLD = "#?"
 """What stands for the fingerprint of a predicate that cannot be recognised again."""
@@ -52,6 +52,11 @@ class LockedContract(TypedDict):
     accepts: Any
     emits: NotRequired[Any]
     takes: NotRequired[Any]
+
+
+def text_of(value: Any) -> str:
+    """Return plain data as a text that equal data has too."""
+    return json.dumps(value, sort_keys=True)
 
 
 def locked_contract(contract: Contract, redactor: Redactor, *, key: str = "") -> LockedContract:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypeAlias
 
 from typing_extensions import TypedDict
 
@@ -11,7 +11,7 @@ from kairos.enums import FailureAction, ForeachPolicy
 from kairos.exceptions import ConfigError
 from kairos.redaction.redactor import redactor_with
 from kairos.verify.edges.skips import returns_skip
-from kairos.verify.lock.contracts import LockedContract, locked_contract
+from kairos.verify.lock.contracts import LockedContract, locked_contract, text_of
 from kairos.verify.scene import Scene, signature_of_when
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from kairos.failure import FailurePolicy
     from kairos.step import Step
 
-__all__ = ["LockedInputs", "LockedReader", "LockedStep", "LockedWorkflow", "lock_of"]
+__all__ = ["Live", "LockedInputs", "LockedReader", "LockedStep", "LockedWorkflow", "lock_of"]
+
+Live: TypeAlias = "dict[str, Contract]"
+"""Contracts by their locked form as text."""
 
 Lack = Literal["absent", "hole", "null"]
 
@@ -80,11 +83,11 @@ class _Declared(Protocol):
     def scene(self) -> Scene: ...
 
 
-def lock_of(workflow: Scene | _Declared) -> LockedWorkflow:
+def lock_of(workflow: Scene | _Declared, *, live: Live | None = None) -> LockedWorkflow:
     """Return what a lock holds of a workflow: plain data, the same in every process.
 
     Runs nothing, and never raises for what is wrong in a contract: that part is then one that
-    nothing can be proved of.
+    nothing can be proved of.  `live` is filled with the contracts themselves, for `changes`.
     """
     scene = workflow if isinstance(workflow, Scene) else workflow.scene
     redactor, graph = redactor_with(scene.sensitive_keys), scene.graph
@@ -96,6 +99,8 @@ def lock_of(workflow: Scene | _Declared) -> LockedWorkflow:
         at = id(contract), bool(key) and redactor.is_sensitive(key)
         if at not in known:
             known[at] = locked_contract(contract, redactor, key=key)
+            if live is not None:
+                live[text_of(known[at])] = live[text_of(_read_only(known[at]))] = contract
         return known[at]
 
     return LockedWorkflow(
