@@ -151,8 +151,9 @@ def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, A
             kwargs[name] = parsed(signature.path(key), raw, parameters.get(key))
         elif key in signature.required:
             raise MissingKeyError(key, work.inputs)
-    if signature.item is not None and work.item is not None:
-        kwargs[signature.item] = parsed("item", work.item, parameters.get(signature.item))
+    if signature.item_parameter is not None and work.item is not None:
+        contract = parameters.get(signature.item or "")
+        kwargs[signature.item_parameter] = parsed("item", work.item, contract)
     if signature.context is not None:
         kwargs[signature.context] = context
         if view := work.recipe.step.contracts.view:

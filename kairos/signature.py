@@ -58,11 +58,11 @@ class Signature:
 
     `reads` are the keys (steps and inputs) that it names, `required` those it cannot do without,
     `parameters` the parameter that takes each; a key of `reads` that is not in there is read
-    through the context.  `context` and `item` are the names of the parameters that take these,
-    `positional` those that cannot be passed by name, each with its default or ABSENT.
-    `annotations` go by key, and that of the item by its parameter.  `returns` is ABSENT where
-    nothing is annotated, and so is `view`, the TypedDict `In` of a `Context[In]`; `viewed` are its
-    annotations.
+    through the context.  `context` and `item_parameter` are the names of the parameters that take
+    these, `positional` those that cannot be passed by name, each with its default or ABSENT.
+    `annotations` go by key, and that of the element of a foreach by `item`.  `returns` is ABSENT
+    where nothing is annotated, and so is `view`, the TypedDict `In` of a `Context[In]`; `viewed`
+    are its annotations.
     """
 
     typed: bool = False
@@ -74,6 +74,7 @@ class Signature:
     returns: Any = ABSENT
     context: str | None = None
     item: str | None = None
+    item_parameter: str | None = None
     positional: Mapping[str, Any] = field(default_factory=dict)
     view: Any = ABSENT
     viewed: Mapping[str, Any] = field(default_factory=dict)
@@ -274,10 +275,11 @@ class _Reading:
         }
         view, viewed = self._viewed
         reads = tuple(dict.fromkeys((*self._parameters, *viewed)))
-        if self._item is not None:
-            self._refuse_eclipsed(reads)
-            if self._item in resolved:
-                annotations[self._item] = _without_source(resolved[self._item])
+        item = self._item
+        while item is not None and item in reads:
+            item += "'"  # it is no key, and must not be taken for one
+        if item is not None and self._item in resolved:
+            annotations[item] = _without_source(resolved[self._item])
         return Signature(
             typed=True,
             is_async=is_async,
@@ -287,7 +289,8 @@ class _Reading:
             annotations=annotations,
             returns=resolved.get("return", ABSENT),
             context=self._context,
-            item=self._item,
+            item=item,
+            item_parameter=self._item,
             positional={p.name: p.default for p in open_ if p.kind is p.POSITIONAL_ONLY},
             view=view,
             viewed=viewed,
@@ -347,18 +350,6 @@ class _Reading:
                     expected="the name of a step or of an input; None for the element of a foreach",
                     found="an empty string" if key == "" else type(key).__name__,
                 )
-
-    def _refuse_eclipsed(self, reads: tuple[str, ...]) -> None:
-        """Refuse a key that is called like the item's parameter, and read otherwise."""
-        if self._item in reads:
-            other = self._parameters.get(self._item)
-            reader = f"parameter '{other}'" if other else "its context"
-            raise self._fault(
-                f"parameter '{self._item}' of {called(self._action)} is the element of a foreach,"
-                f" and {reader} reads the key"
-                f" '{self._item}'",
-                fix=f"rename parameter '{self._item}'",
-            )
 
     def _fault(self, message: str, **told: str | None) -> ConfigError:
         return ConfigError(message, where=self._place, **told)
