@@ -385,10 +385,10 @@ def test_every_field_at_fault_is_named_with_both_sides() -> None:
         fault.path: (fault.producer, fault.consumer) for fault in compare(Given, Needed).faults
     }
     assert faults == {
-        "$.title": ("string", "string, minLength 1"),
-        "$.score": ("null or number", "number"),
-        "$.pages": ("integer", "integer, maximum 500"),
-        "$.author": ("never there", "string, required"),
+        "$.title": ("str", "str length ≥ 1"),
+        "$.score": ("float | None", "float"),
+        "$.pages": ("int", "int ≤ 500"),
+        "$.author": ("missing", "required str"),
     }
 
 

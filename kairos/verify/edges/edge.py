@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Coverage", "Edge", "Proof", "Through"]
 
-Through: TypeAlias = Literal["parameter", "item", "input_contract", "when"]
+Through: TypeAlias = Literal["parameter", "view", "item", "input_contract", "when"]
 
 
 class Edge(NamedTuple):
     """A step (by position) has what it is handed checked, through a contract of its own.
 
-    `through` says which: that of the parameter `key`, of the `item` of its foreach over `key`, its
-    `input_contract` over all that it sees (`key` is empty), or of the parameter `key` of its
-    `when=`.  `producers` are the positions of the steps that the value may come from; empty for
-    an input of the workflow.
+    `through` says which: that of the parameter that reads `key`, of the `key` of its `Context[In]`,
+    of the `item` of its foreach over `key`, its `input_contract` over all that it sees (`key` is
+    empty), or of the parameter of its `when=` that reads `key`.  `producers` are the positions of
+    the steps that the value may come from; empty for an input of the workflow.
     """
 
     step: int
@@ -45,7 +45,12 @@ class Proof:
 
     @property
     def elides(self) -> bool:
-        """Whether the check may be left out at run time: proved, and of the contracts alone."""
+        """Whether the check may be left out at run time: proved, and of the contracts alone.
+
+        It speaks of outputs that a contract has let through in this run, and of inputs.  SKIP goes
+        past all contracts, and is looked for in an action's own code only: so a value that is
+        `null`, or a foreach's list with `null` in it, is to be checked all the same.
+        """
         return self.verdict.answer == "proved" and self.assuming is None
 
 

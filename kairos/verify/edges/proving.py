@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.exceptions import ConfigError
 from kairos.verify.edges.sources import Cause, Handed
+from kairos.verify.edges.wiring import is_itself
 from kairos.verify.proof.composition import (
     ANYTHING,
     NOTHING,
@@ -21,7 +22,7 @@ from kairos.verify.proof.composition import (
 from kairos.verify.proof.ground import Ground
 from kairos.verify.proof.limits import Budget, UnsupportedError
 from kairos.verify.proof.outcome import Verdict
-from kairos.verify.proof.parties import consumer_of, producer_of, reads_its_own
+from kairos.verify.proof.parties import consumer_of, producer_of
 from kairos.verify.proof.verdict import compare_parties
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Prover:
             return known if known.verdict.answer == "proved" else _unknown(handed)
         if handed.of_inputs:
             return self._compared(lambda shut: self._producer(handed, shut), under(key, consumer))
-        if self._is_itself(wire, handed):
+        if is_itself(wire):
             return Known(Verdict("proved"))
         if self._producer(handed, False).document in (True, {}):
             name = "" if handed.contract is None else handed.contract.name
@@ -122,15 +123,6 @@ class Prover:
             others.append(self._compared(lambda _: NOTHING, consumer))
         causes = (*handed.nulls, *handed.holes)
         return _worst([plain, *(each._replace(causes=causes) for each in others)])
-
-    def _is_itself(self, wire: Wire, handed: Handed) -> bool:
-        if handed.is_list or handed.nulls or wire.edge.through == "item":
-            return False
-        return (
-            handed.contract is wire.contract
-            and wire.contract is not None
-            and reads_its_own(wire.contract)
-        )
 
     def _consumer(self, contract: Contract | None) -> Party:
         if contract is None:

@@ -64,7 +64,7 @@ def _undecided(wire: Wire, known: Known, scene: Scene) -> Finding:
     return _finding(
         wire,
         "KRS104",
-        f"{_looks_at(wire)} is checked when it runs: {known.verdict.reason}",
+        f"{_looks_at(wire, scene)} is checked when it runs: {known.verdict.reason}",
         scene,
         expected=_name_of_consumer(wire),
         found=_name_of_producer(wire),
@@ -91,7 +91,7 @@ def _assumed(wire: Wire, known: Known, scene: Scene) -> Finding:
     return _finding(
         wire,
         "KRS105",
-        f"{_looks_at(wire)} is proved, assuming that {_closed(wire, scene)}",
+        f"{_looks_at(wire, scene)} is proved, assuming that {_closed(wire, scene)}",
         scene,
         expected=_name_of_consumer(wire),
         found=_name_of_producer(wire),
@@ -102,12 +102,12 @@ def _assumed(wire: Wire, known: Known, scene: Scene) -> Finding:
 def _at_odds(wire: Wire, known: Known, scene: Scene) -> Finding:
     refuted = known.verdict.answer == "refuted"
     redactor = redactor_with(scene.sensitive_keys)
-    details = tuple(_details(wire, known, redactor))
+    details = tuple(_details(wire, known, redactor, scene))
     source = _source(wire, scene) or _INPUTS
     if refuted:
-        message = f"{_looks_at(wire)} refuses what {source} may hand over"
+        message = f"{_looks_at(wire, scene)} refuses what {source} may hand over"
     else:
-        message = f"{_looks_at(wire)} takes what {source} hands over only by converting it"
+        message = f"{_looks_at(wire, scene)} takes what {source} hands over only by converting it"
     if refuted and known.causes:
         message += ": " + "; ".join(dict.fromkeys(one.told for one in known.causes if one.told))
     return _finding(
@@ -154,7 +154,9 @@ def _finding(
 def _place(wire: Wire, step: Step) -> Place | None:
     if wire.edge.through == "when" and step.when is not None:
         return defined_at(step.when) or step.place
-    if wire.edge.through == "parameter" or (wire.edge.through == "item" and step.signature.item):
+    if wire.edge.through in {"parameter", "view"} or (
+        wire.edge.through == "item" and step.signature.item
+    ):
         return defined_at(step.action) or step.place
     return step.place
 
@@ -173,10 +175,10 @@ def _listed(names: list[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _looks_at(wire: Wire) -> str:
+def _looks_at(wire: Wire, scene: Scene) -> str:
     through, key = wire.edge.through, wire.edge.key
-    if through == "parameter":
-        return f"its parameter '{key}'"
+    if through in {"parameter", "view"}:
+        return scene.graph.steps[wire.edge.step].signature.through(key)
     if through == "item":
         return f"its foreach over '{key}'"
     return "its input contract" if through == "input_contract" else f"its when= of '{key}'"
@@ -205,9 +207,9 @@ def _named(handed: Handed) -> str:
 # --- the fields
 
 
-def _details(wire: Wire, known: Known, redactor: Redactor) -> Iterator[Detail]:
+def _details(wire: Wire, known: Known, redactor: Redactor, scene: Scene) -> Iterator[Detail]:
     for fault in known.verdict.faults:
-        path = _path(wire, fault.path)
+        path = _path(wire, fault.path, scene)
         if _is_secret(path, redactor):
             yield Detail(path, MASK, MASK)
         else:
@@ -216,12 +218,10 @@ def _details(wire: Wire, known: Known, redactor: Redactor) -> Iterator[Detail]:
 
 def _needed(fault: Fault) -> str:
     needed = fault.consumer
-    if needed.endswith(", required"):
-        return f"required {needed.removesuffix(', required')}"
-    return f"needs {needed}" if needed not in _NO_KEYS else needed
+    return needed if needed in _NO_KEYS or needed.startswith("required ") else f"needs {needed}"
 
 
-def _path(wire: Wire, path: str) -> str:
+def _path(wire: Wire, path: str, scene: Scene) -> str:
     """Return a field's path as its reader knows it: it begins with the parameter or the key."""
     inner = path.removeprefix("$")
     through, key = wire.edge.through, wire.edge.key
@@ -232,6 +232,8 @@ def _path(wire: Wire, path: str) -> str:
         inner = inner.removeprefix(f".{key}")
     if through == "item" and inner.startswith("[*]"):
         return f"item{inner.removeprefix('[*]')}"
+    if through == "parameter":
+        key = scene.graph.steps[wire.edge.step].signature.path(key)
     return f"{key}{inner}"
 
 
@@ -259,9 +261,9 @@ def _fix(wire: Wire, known: Known, details: tuple[Detail, ...], scene: Scene) ->
         return _fix_of_causes(wire, known, step)
     if not details:
         return None
-    first = details[0]
+    first = next((each for each in details if each.found == "missing"), details[0])
     owner = _owner(wire, first.path)
-    field = first.path.rpartition(".")[2] if "." in first.path else ""
+    field = first.path.partition(".")[2]
     if not field or first.found == MASK:
         source, needed, given = _source(wire, scene), _name_of_consumer(wire), first.found
         return f"have {source} return {needed}, or accept {given} in {step.name}"
@@ -295,4 +297,7 @@ def _owner(wire: Wire, path: str) -> str:
     """Return the name of the contract that a field at fault belongs to."""
     key = wire.edge.key or path.partition(".")[0].partition("[")[0]
     handed = wire.handed.get(key) or next(iter(wire.handed.values()), None)
-    return handed.contract.name if handed is not None and handed.contract is not None else key
+    if handed is None or handed.contract is None:
+        return key
+    name = handed.contract.name
+    return name.removeprefix("list[").removesuffix("]") if name.startswith("list[") else name

@@ -8,6 +8,7 @@ from kairos.contracts.contract import Contract, compile_contract
 from kairos.exceptions import KairosError
 from kairos.verify.edges.edge import Edge
 from kairos.verify.edges.sources import Handed
+from kairos.verify.proof.itself import reads_its_own
 from kairos.verify.scene import signature_of_when
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from kairos.verify.edges.sources import Sources
     from kairos.verify.scene import Scene
 
-__all__ = ["Wire", "wires"]
+__all__ = ["Wire", "is_itself", "is_untold", "wires"]
 
 
 class Wire(NamedTuple):
@@ -34,10 +35,24 @@ class Wire(NamedTuple):
     shows_more: bool = False
 
 
+def is_itself(wire: Wire) -> bool:
+    """Say whether an edge holds at a glance: it leads from a contract to the very same one."""
+    if wire.contract is None or wire.edge.through in {"item", "input_contract"}:
+        return False
+    (handed,) = wire.handed.values()
+    other = handed.is_list or handed.nulls or handed.of_inputs or handed.gap
+    return not other and handed.contract is wire.contract and reads_its_own(wire.contract)
+
+
+def is_untold(wire: Wire) -> bool:
+    """Say whether nothing is known of what arrives."""
+    return all(handed.gap for handed in wire.handed.values())
+
+
 def wires(scene: Scene, sources: Sources) -> Iterator[Wire]:
     """Yield every edge, step by step."""
     for i, step in enumerate(scene.graph.steps):
-        if step.contracts.parameters or step.config.foreach is not None:
+        if step.signature.typed or step.config.foreach is not None:
             yield from _of_parameters(i, step, sources)
         contract = step.contracts.input
         if contract is not None:
@@ -54,28 +69,29 @@ def _of_parameters(i: int, step: Step, sources: Sources) -> Iterator[Wire]:
     for name in signature.reads:
         if name in parameters:
             yield from _of_one(i, name, "parameter", parameters[name], sources)
+    for name, contract in step.contracts.view.items():
+        yield from _of_one(i, name, "view", contract, sources)
     foreach = step.config.foreach
     if foreach is None:
         return
     handed = sources.of(i, foreach)
-    contract = None if signature.item is None else parameters.get(signature.item)
+    held_to = None if signature.item is None else parameters.get(signature.item)
     # that it is a list is looked at anyhow: worth an edge only where something is known
-    if handed is not None and (contract is not None or not handed.gap):
+    if handed is not None and (held_to is not None or not handed.gap):
         edge = Edge(i, foreach, "item", handed.producers)
-        yield Wire(edge, {foreach: handed}, contract)
+        yield Wire(edge, {foreach: handed}, held_to)
 
 
 def _of_when(i: int, step: Step, sources: Sources) -> Iterator[Wire]:
     signature = signature_of_when(step)
     if signature is None:
         return
-    for name in signature.reads:
-        if name in signature.annotations:
-            try:
-                contract = compile_contract(signature.annotations[name], where=step.place)
-            except KairosError:  # the run says so, before anything starts
-                continue
-            yield from _of_one(i, name, "when", contract, sources)
+    for name, note in {**signature.viewed, **signature.annotations}.items():
+        try:
+            contract = compile_contract(note, where=step.place)
+        except KairosError:  # the run says so, before anything starts
+            continue
+        yield from _of_one(i, name, "when", contract, sources)
 
 
 def _of_one(

@@ -133,7 +133,7 @@ def under(name: str, party: Party) -> Party:
         return value
 
     def made(parts: list[Any]) -> Any:
-        return {"properties": {name: parts[0]}}
+        return {"type": "object", "properties": {name: parts[0]}}
 
     return Party(_made_of([party.document], made), bare=False, pass_on=look)
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from kairos.verify.proof.outcome import Fault
-from kairos.verify.proof.reading import OPAQUE
+from kairos.verify.proof.words import worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kairos.verify.proof.ground import Ground
     from kairos.verify.proof.reading import Reader
-    from kairos.verify.proof.search import Search
 
-__all__ = ["Looker", "worded"]
+__all__ = ["Looker"]
 
 _MOST_DEPTH = 8
-_MOST_WORDS = 120
 
 
 class Looker:
     """Walks both schemas side by side, as long as both are plain objects or arrays."""
 
-    def __init__(self, search: Search, emitted: Reader, accepted: Reader) -> None:
-        self._search = search
+    def __init__(self, ground: Ground, emitted: Reader, accepted: Reader) -> None:
+        self._ground = ground
         self._emitted = emitted
         self._accepted = accepted
 
@@ -37,12 +35,18 @@ class Looker:
         return [self._fault("$", emitted, accepted)]
 
     def _fault(self, path: str, emitted: Any, accepted: Any, lit: int | None = None) -> Fault:
-        said = worded(self._emitted.plain(emitted)), worded(self._accepted.plain(accepted))
-        return Fault(path, *said, lit)
+        return Fault(path, self._has(emitted), self._needs(accepted), lit)
+
+    def _has(self, emitted: Any) -> str:
+        return worded(emitted, self._emitted.plain)
+
+    def _needs(self, accepted: Any) -> str:
+        return worded(accepted, self._accepted.plain)
 
     def _clash(self, emitted: Any, accepted: Any) -> bool:
-        one, other = self._emitted.part(emitted), self._accepted.part(accepted)
-        return self._search.solve([one, -other]).found
+        one = self._ground.part(self._emitted, emitted)
+        other = self._ground.part(self._accepted, accepted)
+        return self._ground.search.solve([one, -other]).found
 
     def _at(self, path: str, emitted: Any, accepted: Any, depth: int) -> Iterator[Fault]:
         if not self._clash(emitted, accepted):
@@ -67,52 +71,15 @@ class Looker:
         for name in dict.fromkeys((*wants, *required)):
             here, part = f"{path}.{name}", has.get(name, rest)
             if name in required and name not in always:
-                said = worded(self._emitted.plain(part))
-                said = f"{said}, may be absent" if part is not False else "never there"
-                needed = worded(self._accepted.plain(wants.get(name, True)))
-                lit = self._search.table.atom("required", name)
-                yield Fault(here, said, f"{needed}, required", lit)
+                said = "missing" if part is False else f"{self._has(part)}, may be missing"
+                lit = self._ground.table.atom("required", name)
+                yield Fault(here, said, f"required {self._needs(wants.get(name, True))}", lit)
             elif part is not False:
                 yield from self._at(here, part, wants.get(name, True), depth + 1)
         if accepted.get("additionalProperties", True) is not False:
             return
         for name, part in has.items():
             if name not in wants and part is not False:
-                yield Fault(f"{path}.{name}", worded(self._emitted.plain(part)), "no such key")
+                yield Fault(f"{path}.{name}", self._has(part), "no such key")
         if rest is not False:
             yield Fault(f"{path}.*", "any other key", "no other keys")
-
-
-def worded(schema: Any) -> str:  # noqa: C901 - one line a keyword
-    """Return a schema in a few words, such as `integer, minimum 0`."""
-    if schema is True or schema == {}:
-        return "anything"
-    if schema is False:
-        return "nothing"
-    parts: list[str] = []
-    for key, value in schema.items():
-        if key == "type":
-            parts.insert(0, " or ".join(value) if isinstance(value, list) else value)
-        elif key == OPAQUE:
-            parts += [name.partition("#")[0] for name in value]
-        elif key == "anyOf":
-            parts.append(" or ".join(worded(part) for part in value))
-        elif key == "allOf":
-            parts += [worded(part) for part in value if part != {}]
-        elif key == "enum":
-            parts.append("one of " + ", ".join(json.dumps(one) for one in value))
-        elif key == "properties":
-            parts.append("with " + ", ".join(value))
-        elif key in _WORDED:
-            parts.append(f"{key} {json.dumps(value)}")
-    text = ", ".join(parts) or "a schema"
-    return text if len(text) <= _MOST_WORDS else f"{text[: _MOST_WORDS - 1]}…"
-
-
-_WORDED = frozenset(
-    {
-        "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
-        "minLength", "maxLength", "pattern", "format", "minItems", "maxItems", "uniqueItems",
-        "minProperties", "maxProperties",
-    }
-)  # fmt: skip

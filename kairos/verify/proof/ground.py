@@ -32,11 +32,20 @@ class Ground:
         self.table = Table(whole_floats=self._whole_floats)
         self.search = Search(self.table, self.meter)
         self._readers: dict[int, tuple[Any, Reader]] = {}
+        self._parts: dict[tuple[Reader, int], int] = {}
 
     def begin(self, budget: Budget) -> Meter:
         """Start counting what a comparison costs."""
         self.meter.restart(budget)
         return self.meter
+
+    def part(self, reader: Reader, schema: Any) -> int:
+        """Return the literal of a part of a reader's document; read once."""
+        at = reader, id(schema)
+        known = self._parts.get(at)
+        if known is None:
+            known = self._parts[at] = reader.part(schema)
+        return known
 
     def reader(self, party: Party) -> Reader:
         """Return the reader of a party's document."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kairos.verify.proof.core_schemas import Side
 
-__all__ = ["Party", "consumer_of", "producer_of", "reads_its_own"]
+__all__ = ["Party", "consumer_of", "producer_of"]
 
 
 class Party(NamedTuple):
@@ -55,21 +55,6 @@ def producer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa
         return Party(told, bare=False, pass_on=emit, usual=usual)
     usual = _said(declared, "accepts")
     return Party(_said(declared, "keeps"), bare=False, pass_on=emit, usual=usual, is_open=True)
-
-
-def reads_its_own(contract: Contract) -> bool:
-    """Say whether a contract accepts all that it lets through, without a proof.
-
-    The engine stores only what a contract itself reads back.  That says nothing of a Schema, which
-    keeps what need not be JSON's, nor of a part that accepts today what it refuses tomorrow.
-    """
-    return not contract.keeps and not _looks_at_now(contract.adapter.core_schema)
-
-
-def _looks_at_now(schema: Any) -> bool:
-    if isinstance(schema, dict):
-        return "now_op" in schema or any(map(_looks_at_now, schema.values()))
-    return isinstance(schema, list | tuple) and any(map(_looks_at_now, schema))
 
 
 def consumer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa: FBT001 - a schema
