@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kairos.verify.proof.evaluation import DECIMAL
+from kairos.verify.proof.formats import DECIMAL
 from kairos.verify.proof.reading import OPAQUE
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ def _kind(schema: dict[str, Any], inner: Callable[[Any], str]) -> str:
     if kind == "object":
         return _object(schema, inner)
     text = _TYPES.get(kind, str(kind))
-    if kind == "string" and schema.get("format") in _FORMATS:
-        text, schema = _FORMATS[schema["format"]], schema | {"format": None}
+    name, _, bounds = str(schema.get("format") or "").partition(" ")
+    if kind == "string" and name in _FORMATS:
+        text, schema = f"{_FORMATS[name]} {bounds}".strip(), schema | {"format": None}
     return text + _limits(schema, _LIMITS.get(kind, ()))
 
 
