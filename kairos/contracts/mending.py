@@ -129,17 +129,21 @@ class Mender:
             out["fields"] = [self._field(part, config) for part in fields]
         if node.get("computed_fields"):
             self.exact = False
-        behaviour = node.get("extra_behavior") or config.get("extra_fields_behavior")
-        if fields is not None and behaviour == "allow":
-            self._open(out, config)
+        if fields is not None:
+            self._whole(out, config)
         return out
 
-    def _open(self, out: Node, config: Node) -> None:
-        """Mend what holds fields and takes extra keys besides."""
+    def _whole(self, out: Node, config: Node) -> None:
+        """Mend what holds fields, as a whole."""
+        named = out["fields"] if isinstance(out["fields"], dict) else {}
+        written = [field.get("serialization_alias", name) for name, field in named.items()]
+        if len(set(written)) < len(written):
+            self.exact = False
+        if (out.get("extra_behavior") or config.get("extra_fields_behavior")) != "allow":
+            return
         if "extras_schema" not in out:
             out["extras_schema"] = self._any({"type": "any"}, config)
-        fields = out["fields"].values() if isinstance(out["fields"], dict) else out["fields"]
-        if any("serialization_alias" in field for field in fields if isinstance(field, dict)):
+        if written != list(named):
             self.exact = False  # an extra key may be the name that a field is written under
 
     def _field(self, field: Node, config: Node) -> Node:

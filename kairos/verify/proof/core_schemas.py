@@ -34,7 +34,6 @@ Side: TypeAlias = Literal["emits", "keeps", "accepts"]
 
 _ANY: dict[str, Any] = {}
 _MOST_DEPTH = 100
-_PLAIN_ITEMS = frozenset({"int", "str", "bool", "float"})
 _CONVERTED = frozenset(
     {
         "int", "float", "bool", "decimal", "uuid", "url", "bytes", "enum", "datetime", "date",
@@ -149,9 +148,8 @@ class Translator:
         is_set = node["type"] != "list"
         if node.get("max_length") is not None and not (is_set and self.side == "keeps"):
             found["maxItems"] = node["max_length"]
-        plain = inner is not None and inner["type"] in _PLAIN_ITEMS
-        if is_set and (self.side == "accepts" or (plain and self.side == "emits")):
-            found["uniqueItems"] = True
+        if is_set and self.side != "keeps":
+            found["uniqueItems"] = True  # written, too: two of one text would be read back as one
         return found
 
     def _tuple(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,10 +226,12 @@ class Translator:
     def _json(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         return self.part(node["json_schema"], config) if self.side != "keeps" else _ANY
 
-    def _json_text(self, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
-        text = {"type": "string", "format": "json-string"}
-        if node.get("schema", {"type": "any"})["type"] == "any" and self.side == "accepts":
+    def _json_text(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
+        text: dict[str, Any] = {"type": "string", "format": "json-string"}
+        inner = node.get("schema", {"type": "any"})
+        if inner["type"] == "any" and not _may_write_anything(inner):
             return text
+        text["contentSchema"] = self.part(inner, config)  # to draw examples by
         return self.opaque(node, "a text of JSON", text)
 
     def _chain(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,12 @@ def object_of(
             # nothing holds what it computes to its type
             found["properties"][one.get("alias", one["property_name"])] = {}
         is_open = extra == "allow"
+        if is_open:
+            # what a field is looked for under first is never left over
+            first = [_ways(name, field, config)[0] for name, field in fields]
+            for way in first:
+                if len(way) == 1:
+                    found["properties"].setdefault(way[0], False)
     else:
         found = _read(walk, fields, config, total=total)
         is_open = extra != "forbid"

@@ -20,7 +20,7 @@ from kairos.contracts.json_keywords import format_parser
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DECIMAL", "bounded", "has_format", "near", "samples", "within"]
+__all__ = ["DECIMAL", "bounded", "has_format", "is_empty", "near", "samples", "within"]
 
 DECIMAL = "kairos-decimal"
 """A format of kairos's own: the texts that are a Decimal."""
@@ -62,7 +62,7 @@ _SAMPLES: dict[str, tuple[str, ...]] = {
     "base64url": ("YQ==", ""),
     "json-string": ("1", "{}", "null", '"a"', "[]", "true", "-1.5", "0", '"2024-01-02"'),
     "regex": ("a+",),
-    DECIMAL: ("1.5", "1E+2", "0", "-1", "1000000.125"),
+    DECIMAL: ("1.5", "1E+2", "0", "-1", "1000000.125", "-1E+2", "1E-7"),
 }  # fmt: skip
 
 
@@ -118,6 +118,21 @@ def within(one: str, other: str) -> bool:
     return all(_follows(key, value, kind, has) for key, value in wants.items()) and _fits(
         has, wants
     )
+
+
+@lru_cache(maxsize=1024)
+def is_empty(name: str) -> bool:
+    """Say whether the bounds of a format leave no text."""
+    kind, has = _read(name)
+    for low in _LOWER:
+        for high in _UPPER:
+            if low in has and high in has:
+                one, other = has[low], has[high]
+                if kind in {"date-time", "time"} and one.utcoffset() != other.utcoffset():
+                    continue
+                if one > other or (one == other and (low, high) != ("ge", "le")):
+                    return True
+    return False
 
 
 @lru_cache(maxsize=1024)

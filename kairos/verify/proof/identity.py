@@ -11,13 +11,17 @@ from __future__ import annotations
 import datetime as dt
 import re
 from decimal import Decimal
+from operator import attrgetter, itemgetter
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any
 
 __all__ = ["identity", "looks_around", "relevant"]
 
-_PLAIN = (
-    str, int, float, bool, bytes, Decimal, dt.date, dt.time, dt.timedelta, type(None), type(...)
-)  # fmt: skip
+_PLAIN = frozenset(
+    {str, int, float, bool, bytes, Decimal, dt.date, dt.time, dt.timedelta, type(None), type(...)}
+)
+_PLAIN_KINDS = (dt.date, dt.time)
+_MOST_DEPTH = 4
 # settings that bear on no value below a model's own fields
 _IDLE = frozenset(
     {
@@ -35,15 +39,35 @@ def identity(node: Any) -> str:
         return "{" + ",".join(f"{key}:{part}" for key, part in sorted(pairs)) + "}"
     if isinstance(node, list | tuple):
         return "[" + ",".join(map(identity, node)) + "]"
-    if type(node) in _PLAIN or isinstance(node, dt.date | dt.time):
-        return repr(node)
-    if isinstance(node, re.Pattern):
-        return f"{node.pattern!r}/{node.flags}"
-    owner = getattr(node, "__self__", None)  # a bound method is made anew each time
-    if owner is not None:
-        function = getattr(node, "__func__", None)
-        return f"{getattr(node, '__qualname__', '')}@{id(owner):x}/{id(function):x}"
-    return f"{type(node).__name__}@{id(node):x}"
+    return _of_object(node, 0)
+
+
+def _of_object(one: Any, depth: int) -> str:  # noqa: PLR0911 - one answer a kind
+    if type(one) in _PLAIN or isinstance(one, _PLAIN_KINDS):
+        return f"{type(one).__name__}:{one!r}"
+    if isinstance(one, re.Pattern):
+        return f"{one.pattern!r}/{one.flags}"
+    if isinstance(one, FunctionType) and depth < _MOST_DEPTH:
+        # closures share their code; made alike from the same things they do the same
+        cells = [cell.cell_contents for cell in one.__closure__ or () if _is_full(cell)]
+        held = [*cells, *(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values()]
+        parts = ",".join(_of_object(inner, depth + 1) for inner in held)
+        return f"{one.__qualname__}@{id(one.__code__):x}/{id(one.__globals__):x}({parts})"
+    if isinstance(one, MethodType):  # one is made anew each time
+        return f"{_of_object(one.__func__, depth)}@{id(one.__self__):x}"
+    if isinstance(one, BuiltinMethodType):
+        return f"{one.__qualname__}@{id(one.__self__):x}"
+    if type(one) in {attrgetter, itemgetter}:
+        return repr(one)
+    return f"{type(one).__name__}@{id(one):x}"
+
+
+def _is_full(cell: Any) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
 
 
 def relevant(config: Any) -> dict[str, Any]:

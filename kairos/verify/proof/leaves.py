@@ -152,7 +152,9 @@ def _uuid(walk: Walk, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _url(walk: Walk, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
-    text = {"type": "string", "format": "uri"}
+    text: dict[str, Any] = {"type": "string", "format": "uri"}
+    if walk.side == "emits":
+        text["minLength"] = 2
     return walk.opaque(node, "a URL of a certain kind", text) if demands_of(node) else text
 
 

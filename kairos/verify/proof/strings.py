@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kairos.verify.proof.answers import NONE, UNKNOWN, Answer, found
-from kairos.verify.proof.formats import near, samples, within
+from kairos.verify.proof.formats import is_empty, near, samples, within
 from kairos.verify.proof.limits import UnsupportedError
 from kairos.verify.proof.patterns import language_of
 from kairos.verify.proof.regular import shortest_word
@@ -37,7 +37,7 @@ def solve_string(solver: Solver, atoms: frozenset[int]) -> Answer:  # noqa: PLR0
     if asked.high is not None and asked.low > asked.high:
         return NONE
     for kept in asked.formats:
-        if any(within(kept, one) for one in asked.no_formats):
+        if is_empty(kept) or any(within(kept, one) for one in asked.no_formats):
             return NONE
     if asked.low > _LONGEST:
         solver.meter.note(f"a minimum length of {asked.low}")

@@ -8,6 +8,7 @@ given the same values.
 
 from __future__ import annotations
 
+import json
 from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -70,7 +71,7 @@ class _Drawer:
             "boolean": lambda *_: self._rng.random() < 1 / 2,
             "integer": lambda schema, *_: self._number(schema, whole=True),
             "number": lambda schema, *_: self._number(schema, whole=False),
-            "string": lambda schema, *_: self._text(schema),
+            "string": lambda schema, _hint, depth: self._text(schema, depth),
             "array": self._array,
             "object": self._object,
         }
@@ -156,7 +157,9 @@ class _Drawer:
         number = self._rng.choice(fit)
         return int(number) if whole else number
 
-    def _text(self, schema: Mapping[str, Any]) -> str:
+    def _text(self, schema: Mapping[str, Any], depth: int) -> str:
+        if "contentSchema" in schema and schema.get("format") == "json-string":
+            return json.dumps(self.draw(schema["contentSchema"], NO_HINT, depth + 1))
         choices: list[str] = []
         if "pattern" in schema and "format" not in schema:
             choices = self._words(schema)

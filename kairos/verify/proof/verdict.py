@@ -12,10 +12,9 @@ from kairos.exceptions import ConfigError
 from kairos.verify.proof.composition import closed
 from kairos.verify.proof.faults import Looker
 from kairos.verify.proof.ground import Ground
-from kairos.verify.proof.itself import reads_its_own
 from kairos.verify.proof.limits import Budget, BudgetSpentError, UnsupportedError
 from kairos.verify.proof.outcome import Verdict
-from kairos.verify.proof.parties import consumer_of, producer_of
+from kairos.verify.proof.parties import are_same, consumer_of, producer_of, reads_its_own
 from kairos.verify.proof.trials import NO_HINT, trials
 
 if TYPE_CHECKING:
@@ -71,16 +70,28 @@ def compare_contracts(
         emits, accepts = producer_of(producer), consumer_of(consumer)
     except (UnsupportedError, ConfigError) as error:
         return Verdict("unknown", reason=getattr(error, "message", str(error)))
-    if producer is consumer and isinstance(producer, Contract) and reads_its_own(producer):
+    if producer is consumer and _reads_the_other(producer, consumer):
         return Verdict("proved")
     ground = Ground(whole_floats=not (emits.bare and accepts.bare))
     verdict = compare_parties(emits, accepts, ground, budget or Budget())
+    if verdict.answer != "proved" and _reads_the_other(producer, consumer):
+        return Verdict("proved")
     if not assume_closed or verdict.answer == "proved":
         return verdict
     shut = closed(emits)
     if shut is emits:
         return verdict
     return under_assumption(compare_parties(shut, accepts, ground, budget or Budget()), _CLOSED)
+
+
+def _reads_the_other(producer: Any, consumer: Any) -> bool:
+    """Say whether two contracts are one, whose own output the engine has it read back."""
+    return (
+        isinstance(producer, Contract)
+        and isinstance(consumer, Contract)
+        and are_same(producer, consumer)
+        and reads_its_own(producer)
+    )
 
 
 def under_assumption(verdict: Verdict, assuming: str) -> Verdict:
@@ -191,7 +202,7 @@ class _Comparison:
 
     def _faults(self) -> tuple[Fault, ...]:
         try:
-            return tuple(Looker(self._ground, self._emitted, self._accepted).faults())
+            return tuple(Looker(self._search, self._emitted, self._accepted).faults())
         except (BudgetSpentError, UnsupportedError):
             return ()
 
