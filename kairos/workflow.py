@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from kairos.source import Place, declared_here
 from kairos.state import StateStore
 
 if TYPE_CHECKING:
+    from kairos.engine.elision import Lean
     from kairos.schema import SchemaRegistry
     from kairos.step import Step
     from kairos.verify import Finding, Report, Scene
@@ -41,6 +43,7 @@ _KEYWORDS = (
     "inputs",
     "budget",
     "replanner",
+    "elide",
 )
 
 
@@ -53,7 +56,9 @@ class Workflow:
     starts, or the bare names.  `budget` limits a run (`max_llm_calls` is its published part);
     `max_concurrency` caps what runs at a time (default and ceiling: 32).  `sensitive_keys` adds
     patterns to what is masked.  `strict` requires every step to say what it reads.  `replanner`
-    answers the action REPLAN with new steps.  `clock` is for tests.
+    answers the action REPLAN with new steps.  `elide` leaves out, at run time, the checks of what a
+    step is handed where its producer's contract is proved to lie inside its own.  `clock` is for
+    tests.
 
     Raises ConfigError for an empty name or list, a wrong or unknown option, and PlanError for a
     fault of the graph.
@@ -74,6 +79,7 @@ class Workflow:
         inputs: Any = None,
         budget: Budget | None = None,
         replanner: Replanner | None = None,
+        elide: bool = True,
         clock: Clock | None = None,
         **unknown: Any,
     ) -> None:
@@ -116,7 +122,10 @@ class Workflow:
         self._inputs, self._input_names = _declared_inputs(inputs, place)
         self._check_scopes()
         self._registry: SchemaRegistry | None = None
-        self._recipes: list[Recipe | None] = [Recipe(step) for step in self._graph.steps]
+        self._recipes = [Recipe(step) for step in self._graph.steps]
+        checks = elide and any(recipe.checks_what_it_is_handed for recipe in self._recipes)
+        self._leans: Mapping[int, Lean] | None = None if checks else {}
+        self._proving = threading.Lock()
 
     def _check_scopes(self) -> None:
         """Refuse what can be refused now: unscoped steps when strict, unreachable actions."""
@@ -286,6 +295,7 @@ class Workflow:
             sensitive_keys=self._sensitive,
             clock=self._clock or SystemClock(),
             recipes=self._recipes,
+            leans=self._lean_recipes(),
             warnings=[
                 f"input '{name}' has the name of a step, whose output will take its place"
                 for name in inputs
@@ -293,6 +303,16 @@ class Workflow:
             ],
         )
         return options, observers
+
+    def _lean_recipes(self) -> Mapping[int, Lean]:
+        """Return the recipes without needless checks: worked out once, when it first runs."""
+        if self._leans is None:
+            from kairos.engine.elision import leans  # noqa: PLC0415 - only checks pay for it
+
+            with self._proving:
+                if self._leans is None:
+                    self._leans = leans(self._graph, self._recipes, lambda: self.scene)
+        return self._leans
 
     def _checked_inputs(self, given: Mapping[str, Any] | None) -> dict[str, bytes]:
         """Hold a run's inputs to what the workflow declares and its typed steps need."""

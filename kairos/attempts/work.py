@@ -71,6 +71,7 @@ class Recipe:
         "name",
         "on_loop",
         "output",
+        "parameters",
         "read_keys",
         "signature",
         "step",
@@ -93,6 +94,7 @@ class Recipe:
         self.input: Contract | None = contracts.input if check else None
         # an annotation parses and writes values, so it holds even where contracts are not checked
         self.output: Contract | None = contracts.output if check or signature.typed else None
+        self.parameters: Mapping[str, Contract] = contracts.parameters
         item = signature.item
         self.item_contract = None if item is None else contracts.parameters.get(item)
         self.validators = step.validators if check else ()
@@ -105,6 +107,30 @@ class Recipe:
         self.stuck_when_given_up = not self.on_loop and not self.isolated
         slow_check = bool(self.validators) and config.validation_timeout is not None
         self.beside = self.on_loop or self.isolated or slow_check or config.timeout is not None
+
+    @property
+    def checks_what_it_is_handed(self) -> bool:
+        """Whether any contract of its own stands before its action."""
+        asked = self.when is not None and bool(self.when.contracts)
+        return asked or self.input is not None or bool(self.parameters)
+
+    def without(self, checks: Collection[tuple[str, str]]) -> Recipe:
+        """Return the same recipe without some checks of what the step is handed.
+
+        Each is the key that it looks at, and what it goes through: "parameter", "item", "when", or
+        "input_contract", whose key is empty.
+        """
+        lean = copy.copy(self)
+        item = self.signature.item
+        left_out = {key for key, through in checks if through == "parameter"}
+        left_out |= {item for _, through in checks if through == "item" and item}
+        lean.parameters = {k: one for k, one in self.parameters.items() if k not in left_out}
+        if ("", "input_contract") in checks:
+            lean.input = None
+        if self.when is not None:
+            lean.when = self.when.without({key for key, through in checks if through == "when"})
+        lean.guarded = lean.when is not None or lean.input is not None
+        return lean
 
 
 def _looked_up(keys: tuple[str, ...]) -> Collection[str]:

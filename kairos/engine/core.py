@@ -23,6 +23,7 @@ from kairos.attempt import (
 from kairos.budget import Ledger
 from kairos.commands import Close, Start, StartItems
 from kairos.engine.crew import Crew
+from kairos.engine.elision import Elision
 from kairos.engine.fans import Fans
 from kairos.engine.options import Cancel, Late, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
 from kairos.engine.outcomes import completion, overreach, timed_out
@@ -103,8 +104,9 @@ class Engine:
         self._inputs = MappingProxyType(inputs)  # every step reads from it, and none writes
         self._held = state.values
         self._needs = graph.outline
-        known = options.recipes
-        self._recipes: list[Recipe | None] = [None] * len(graph.steps) if known is None else known
+        unknown = [None] * len(graph.steps)
+        self._recipes: list[Recipe | None] = [*(options.recipes or unknown)]
+        self._elision = Elision(options.leans, graph.index, inputs) if options.leans else None
         self._fans = Fans(self.machine, self.record, self.crew, self.clock.time)
         self._surroundings = Surroundings(
             self.run_id,
@@ -168,6 +170,8 @@ class Engine:
         step = command.step
         recipe = self._recipes[step] or self._recipe(step)
         inputs, visible = self._scope(recipe)
+        if self._elision is not None:
+            recipe = self._elision.choose(step, recipe, inputs)
         work = Work(
             recipe,
             command.attempt,
@@ -266,11 +270,16 @@ class Engine:
         if outcome.failure is not None:
             self._failed(outcome, outcome.failure, step, now)
         else:
+            if self._elision is not None:
+                self._elision.note(outcome)
             self.record.write(completion(outcome, name, now))
         if item is not None and self.machine.settled(step):
-            self._fans.forget(step)
-            if work.recipe.isolated:
-                self.crew.release(work.recipe.step)
+            self._fan_is_over(step, work.recipe)
+
+    def _fan_is_over(self, step: int, recipe: Recipe) -> None:
+        self._fans.forget(step)
+        if recipe.isolated:
+            self.crew.release(recipe.step)
 
     def _struck(self, outcome: Outcome) -> bool:
         """Tell whether Ctrl-C ended an action on the driving thread."""
@@ -311,6 +320,8 @@ class Engine:
             ms=outcome.ms,
         )
         self.record.write(event)
+        if self._elision is not None and item is not None and event.action != "retry":
+            self._elision.doubt(event.step)
         if event.action == "retry" and event.delay > 0:
             self.timers.retry_in(event.delay, step, item)
         self._fans.judged(step)
@@ -432,8 +443,9 @@ class Engine:
             return
         self.graph, self._needs = graph, graph.outline
         new = len(graph.steps) - len(self._recipes)
-        self._recipes = [*self._recipes, *([None] * new)]  # a copy: other runs share the list
+        self._recipes += [None] * new
         self._recipes[step] = None
+        self._elision = None  # what was proved was proved of the plan as it was
         self._fans.forget(step)
         self.machine.spliced(graph, step)
         plan = {name: graph.outline[name] for name in names}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from kairos.attempt import Outcome, Recipe, Work
 from kairos.budget import Budget
+from kairos.engine.elision import Lean
 from kairos.events import Event
 from kairos.failure import FailureRouter, ReplanRequest
 from kairos.ports import Clock, Isolation, Journal, Loop, Observer, SystemClock, Workers
@@ -44,7 +45,7 @@ class RunOptions:
     """What a run is made with besides its plan, its state and its inputs.
 
     `grace` is how many seconds a running step is waited for after it was told to stop; `recipes`
-    are kept from one run of a plan to the next.
+    and `leans` are kept from one run of a plan to the next.
     """
 
     backends: Backends
@@ -61,7 +62,8 @@ class RunOptions:
     run_id: str | None = None
     grace: float = 5.0
     warnings: Sequence[str] = ()
-    recipes: list[Recipe | None] | None = None
+    recipes: Sequence[Recipe | None] | None = None
+    leans: Mapping[int, Lean] = field(default_factory=dict)
 
 
 class Spawn(Protocol):
