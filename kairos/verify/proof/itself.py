@@ -13,10 +13,10 @@ __all__ = ["reads_its_own"]
 def reads_its_own(contract: Contract) -> bool:
     """Say whether a contract accepts all that it lets through, without a proof.
 
-    The engine stores only what a contract itself reads back.  That says nothing of a Schema, which
-    keeps what need not be JSON's, nor of a part that accepts today what it refuses tomorrow.
+    The engine stores only what a contract itself reads back.  That says nothing of a part that
+    accepts today what it refuses tomorrow.
     """
-    return not contract.keeps and not _looks_at_now(contract.adapter.core_schema)
+    return not _looks_at_now(contract.adapter.core_schema)
 
 
 def _looks_at_now(schema: Any) -> bool:

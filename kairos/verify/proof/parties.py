@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from kairos.verify.proof.core_schemas import Side
 
-__all__ = ["Party", "are_same", "consumer_of", "producer_of", "reads_its_own"]
+__all__ = ["Party", "are_same", "consumer_of", "producer_of"]
 
 
 class Party(NamedTuple):
@@ -61,15 +61,6 @@ def producer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa
     return Party(_said(declared, "keeps"), bare=False, pass_on=emit, usual=usual, is_open=True)
 
 
-def reads_its_own(contract: Contract) -> bool:
-    """Say whether a contract accepts all that it lets through, without a proof.
-
-    The engine stores only what a contract itself reads back.  That says nothing of a part that
-    accepts today what it refuses tomorrow.
-    """
-    return not _looks_at_now(contract.adapter.core_schema)
-
-
 def are_same(one: Contract, other: Contract) -> bool:
     """Say whether two contracts are made of the same parts, and so one contract built twice."""
     if one is other:
@@ -78,12 +69,6 @@ def are_same(one: Contract, other: Contract) -> bool:
         return False
     both = [[dict(each.adapter.core_schema), dict(each.settings)] for each in (one, other)]
     return identity(both[0]) == identity(both[1])
-
-
-def _looks_at_now(schema: Any) -> bool:
-    if isinstance(schema, dict):
-        return "now_op" in schema or any(map(_looks_at_now, schema.values()))
-    return isinstance(schema, list | tuple) and any(map(_looks_at_now, schema))
 
 
 def consumer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa: FBT001 - a schema

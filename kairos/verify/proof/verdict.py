@@ -12,9 +12,10 @@ from kairos.exceptions import ConfigError
 from kairos.verify.proof.composition import closed
 from kairos.verify.proof.faults import Looker
 from kairos.verify.proof.ground import Ground
+from kairos.verify.proof.itself import reads_its_own
 from kairos.verify.proof.limits import Budget, BudgetSpentError, UnsupportedError
 from kairos.verify.proof.outcome import Verdict
-from kairos.verify.proof.parties import are_same, consumer_of, producer_of, reads_its_own
+from kairos.verify.proof.parties import are_same, consumer_of, producer_of
 from kairos.verify.proof.trials import NO_HINT, trials
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class _Comparison:
 
     def _faults(self) -> tuple[Fault, ...]:
         try:
-            return tuple(Looker(self._search, self._emitted, self._accepted).faults())
+            return tuple(Looker(self._ground, self._emitted, self._accepted).faults())
         except (BudgetSpentError, UnsupportedError):
             return ()
 
