@@ -54,7 +54,7 @@ FLOORS: dict[str, set[str]] = {
     "machine": {"commands", "fan", "judge", "machine"},
     "executor": {"engine"},
     "workflow": {"defaults", "executor", "run", "wiring", "workflow"},
-    "top": {"__main__", "cli", "testing"},
+    "top": {"__main__", "cli", "pytest_plugin", "testing"},
 }
 
 # Beside the floors, each with its rooms: a wing imports words, contracts and its own rooms only.
@@ -88,7 +88,11 @@ CORE = {
     "typing_extensions",
     "typing_inspection",
 }
-CLI_CORE = CORE | {"rich", "typer"}  # kairos.cli is reached by those who installed it only
+# Where something else may be imported at the top, by module or room.
+AT_HOME = {
+    "cli": CORE | {"rich", "typer"},  # reached by those who installed it only
+    "kairos.pytest_plugin.collecting": CORE | {"pytest"},  # loaded by pytest, with `--kairos` only
+}
 
 FORBIDDEN_MODULES = {"cloudpickle", "dill", "jsonpickle", "pickle", "shelve"}
 FORBIDDEN_CALLS = {"__import__", "eval", "exec", "marshal.load", "marshal.loads"}
@@ -215,7 +219,7 @@ def extras_at_start(tree: Mapping[str, str], standard: frozenset[str]) -> list[s
     faults = []
     for found in imports(tree):
         top = found.imported.split(".", 1)[0]
-        allowed = CLI_CORE if room(found.importer) == "cli" else CORE
+        allowed = AT_HOME.get(found.importer, AT_HOME.get(room(found.importer), CORE))
         if found.at_start and top != "kairos" and top not in standard | allowed:
             faults.append(f"{found.importer}:{found.line} imports {top} before it is needed")
     return faults

@@ -13,7 +13,7 @@ from kairos.cli.output import Stop, clean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["folder_of", "modules_below"]
+__all__ = ["folder_of", "modules_below", "speaks_of_workflows"]
 
 _LARGEST = 4 * 1024 * 1024  # bytes
 _WORDS = (re.compile(rb"\bkairos\b"), re.compile(rb"\bWorkflow\b"))
@@ -44,7 +44,9 @@ def modules_below(folder: Path, target: str, roots: Sequence[Path]) -> list[str]
     """
     allow(folder.resolve(), roots, shown=target)
     found = [
-        str(Path(target) / file.relative_to(folder)) for file in _files(folder) if _speaks(file)
+        str(Path(target) / file.relative_to(folder))
+        for file in _files(folder)
+        if speaks_of_workflows(file)
     ]
     if not found:
         raise Stop(
@@ -66,7 +68,8 @@ def _is_own(folder: Path) -> bool:
     return not hidden and not (folder / "pyvenv.cfg").exists()
 
 
-def _speaks(file: Path) -> bool:
+def speaks_of_workflows(file: Path) -> bool:
+    """Say whether a file's text mentions kairos and a Workflow; nothing of it runs."""
     try:
         if not file.is_file() or file.stat().st_size > _LARGEST:
             return False
