@@ -36,7 +36,7 @@ def _may_be_left_out(scene: Scene) -> Iterator[Finding]:
         producer = scene.graph.steps[position]
         # in a foreach the policy skips elements, never the list
         if producer.config.foreach is None and policy_skips(scene.policy_of(producer)):
-            given = f"give the parameter '{read.key}' a default"
+            given = f"give {read.through} a default"
             yield found_in(
                 step,
                 "KRS208",
