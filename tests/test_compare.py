@@ -319,9 +319,9 @@ def test_a_bare_schema_is_taken_at_its_word(producer: Any, consumer: Any, is_ins
         ({"minimum": "1"}, "'minimum'"),
         ({"pattern": "(?=x)"}, "pattern"),
         ({"$ref": "#"}, "leads to itself"),
-        ({"enum": list(range(20_000))}, "20000 values"),
+        ({"enum": [[n] for n in range(2_000)]}, "2000 values"),
         ({"allOf": [{"pattern": f"^(a|b)*a(a|b){{{n}}}$"} for n in range(30)]}, "budget"),
-        ({"type": "string", "pattern": r"\bx"}, "word boundary"),
+        ({"type": "string", "pattern": r"\b{start-half}x"}, "the anchor"),
     ],
 )
 def test_what_cannot_be_decided_says_why(schema: Any, why: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["solve_object"]
 
-_MOST_SORTS = 5  # of names: the patterns that tell them apart
+_MOST_SORTS = 64  # of names, as the patterns tell them apart
 _MOST_KEYS = 200
 
 
@@ -105,6 +105,7 @@ class _Builder:
         self._sorts = [*(table.atom("pattern", regex) for regex in regexes), *asked.bad_names]
         self._base: dict[str, Lits] = {}
         self._fresh: dict[Lits, list[str | None]] = {}
+        self._found_classes: list[list[int]] | None = None
         self._tally = Tally()
 
     def build(self) -> Answer:
@@ -182,17 +183,30 @@ class _Builder:
                 if name not in taken
             )
             return
-        if len(self._sorts) > _MOST_SORTS:
-            self._cannot_tell("too many patterns for the names of properties")
-            return
-        table = self._solver.table
-        common = [table.kinds(["string"]), -table.choice(sorted(taken)), *self._asked.names]
-        for signs in itertools.product((1, -1), repeat=len(self._sorts)):
-            signed = [sign * lit for sign, lit in zip(signs, self._sorts, strict=True)]
-            answer = self._solver.solve([*common, *signed])
+        excluded = -self._solver.table.choice(sorted(taken))
+        for signed in self._classes():
+            answer = self._solver.solve([*signed, excluded])
             self._tally.add(answer)
             if answer.found:
                 yield answer.value
+
+    def _classes(self) -> list[list[int]]:
+        """Return the sorts of names there are: the patterns that each matches and does not."""
+        if self._found_classes is None:
+            found = [[self._solver.table.kinds(["string"]), *self._asked.names]]
+            for lit in self._sorts:
+                halves = [[*signed, half] for signed in found for half in (lit, -lit)]
+                answers = [(signed, self._solver.solve(signed)) for signed in halves]
+                for _, answer in answers:
+                    self._tally.add(answer)
+                found = [signed for signed, answer in answers if not answer.none]
+                if len(found) > _MOST_SORTS:
+                    names = f"{len(self._sorts)} patterns for the names of properties"
+                    self._cannot_tell(f"{names}, which tell too many sorts of them apart")
+                    found = []
+                    break
+            self._found_classes = found
+        return self._found_classes
 
     def _finish(self, slots: dict[str, Lits]) -> Answer:
         values: dict[str, Any] = {}

@@ -28,7 +28,8 @@ OPAQUE = "x-kairos-opaque"
 
 _SAYING = ASSERTIONS | {OPAQUE}
 _MOST_DEPTH = 100
-_MOST_VALUES = 10_000
+_MOST_VALUES = 200_000
+_MOST_BUILT = 1_000  # of these, lists and objects, which are spelled out
 
 
 class Reader:
@@ -207,8 +208,10 @@ class Reader:
         return [self._table.any_of([-asked, then]), self._table.any_of([asked, other])]
 
     def _choice(self, values: list[Any], _depth: int) -> int:
-        if len(values) > _MOST_VALUES:
-            raise UnsupportedError(f"an enum of {len(values)} values")
+        built = sum(isinstance(value, list | dict) for value in values)
+        if built > _MOST_BUILT or len(values) > _MOST_VALUES:
+            raise UnsupportedError(f"an enum of {len(values)} values, {built} lists and objects")
+        self._meter.spend(len(values) // _MOST_BUILT)
         return self._table.choice(values)
 
     def _opaque(self, names: list[str], _depth: int) -> int:

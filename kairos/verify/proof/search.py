@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Search"]
 
 _MOST_DEPTH = 40
+_MANY = 16  # values of an enum that cost a step of the budget
 
 
 class Search:
@@ -105,7 +106,9 @@ class Search:
         finite = self._finite(atoms, kind)
         if finite is not None:
             tally = Tally()
-            for value in finite:
+            for at, value in enumerate(finite):
+                if at % _MANY == _MANY - 1:
+                    self.meter.spend()
                 fits = self.evaluator.satisfies(atoms, value)
                 if fits:
                     return found(value)
@@ -129,6 +132,9 @@ class Search:
         if not enums:
             return None
         shared = frozenset.intersection(*enums)
+        for lit in atoms:
+            if lit < 0 and self.table[lit].op == "enum":
+                shared -= self.table[lit].arg
         values = []
         for key in sorted((key for key in shared if _is_of(key, kind)), key=repr):
             if kind == "integer" and key[1].denominator != 1:

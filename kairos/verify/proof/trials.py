@@ -23,6 +23,7 @@ __all__ = ["NO_HINT", "trials"]
 _MOST_DEPTH = 12
 _MOST_PARTS = 20_000  # of all the values together
 _MOST_KEPT = 8
+_LONGEST = 10_000
 _FAR = 1e9
 _SEED = 20260
 NO_HINT: Any = object()
@@ -165,7 +166,7 @@ class _Drawer:
             choices = self._words(schema)
         elif "format" in schema:
             choices = [*samples(schema["format"])]
-        choices = choices or [*_WORDS, "a" * schema.get("minLength", 0)]
+        choices = choices or [*_WORDS, "a" * min(schema.get("minLength", 0), _LONGEST)]
         low, high = schema.get("minLength", 0), schema.get("maxLength", len(_WORDS) * 100)
         fit = [one for one in choices if low <= len(one) <= high]
         if not fit:

@@ -33,12 +33,12 @@ class _Source(NamedTuple):
     is_top: bool
 
     @property
-    def names(self) -> Iterable[str]:
-        return self.schema.get("properties", ())
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.schema.get("properties", ()))
 
     @property
-    def patterns(self) -> Iterable[str]:
-        return self.schema.get("patternProperties", ())
+    def patterns(self) -> tuple[str, ...]:
+        return tuple(self.schema.get("patternProperties", ()))
 
     @property
     def every_name(self) -> bool:
@@ -69,7 +69,7 @@ def without_unevaluated(schema: dict[str, Any], target: Callable[[str], Any]) ->
     sources = list(itertools.islice(_sources(schema, target, (), 0), _MOST_SOURCES + 1))
     if len(sources) > _MOST_SOURCES:
         raise UnsupportedError("unevaluated keywords beside too many branches")
-    said = []
+    said: list[Any] = []
     if schema.get("unevaluatedProperties", True) is not True:
         said += _of_names(schema["unevaluatedProperties"], sources)
     if schema.get("unevaluatedItems", True) is not True:
@@ -130,7 +130,7 @@ def _of_items(rest: Any, sources: list[_Source]) -> Any:
             ways = [source.when for source in sources if source.first > index]
             ahead = {"prefixItems": [*[True] * index, item]}
             parts.append(_one_of_these([*ways, *every], ahead))
-        behind = {"items": item}
+        behind: dict[str, Any] = {"items": item}
         if longest:
             behind = {"prefixItems": [True] * longest, **behind}
         parts.append(_one_of_these(every, behind))
