@@ -22,6 +22,7 @@ class Change:
               converting does it not; "unknown", for the `reason` given; "proved", it does not.
     witness:  a value that the one side has stored and the other refuses.
     faults:   every field at fault: what is stored, and what is read.
+    source:   the key whose value is read, where `step` is the reader.
     assuming: what a "proved" rests on besides the contracts.
     """
 
@@ -35,4 +36,5 @@ class Change:
     assuming: str | None = None
     expected: str | None = None
     found: str | None = None
+    source: str | None = None
     fix: str | None = None

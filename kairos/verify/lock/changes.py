@@ -8,6 +8,7 @@ reads what the new version stores.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kairos.verify.lock.change import Change, Direction
@@ -172,7 +173,8 @@ class _Contracts:
             )
             if found is None or (before.get(told) == reader and not whole):
                 continue
-            yield from self._one_asked(name, told, found, self._comparer.asks(reader, told=told))
+            party = self._comparer.asks(reader, told=told)
+            yield from self._one_asked(name, told, reader["key"], found, party)
             if reader["required"] and not found.always and not whole:
                 was = before.get(told)
                 if was is not None and not was["required"]:
@@ -184,11 +186,14 @@ class _Contracts:
                         fix="give it a default",
                     )
 
-    def _one_asked(self, name: str, told: str, found: Stored, reader: Party) -> Iterator[Change]:
+    def _one_asked(
+        self, name: str, told: str, key: str, found: Stored, reader: Party
+    ) -> Iterator[Change]:
         verdict = _PROVED if found.party is None else self._comparer.verdict(found.party, reader)
         if found.why and (found.party is None or verdict.answer != "proved"):
             verdict = Verdict("unknown", reason=found.why)
-        yield _told(name, verdict, "backward", f"its {told} changed", _IN_FLIGHT)
+        change = _told(name, verdict, "backward", f"its {told} changed", _IN_FLIGHT)
+        yield replace(change, source=key or None)
 
     def _seen_by(self, step: LockedStep) -> list[str]:
         if step["reads"] is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from kairos.source import Place
     from kairos.verify.lock.change import Change
+    from kairos.verify.proof.outcome import Fault
     from kairos.verify.scene import Scene
 
 __all__ = ["Compatibility", "findings_of_changes"]
@@ -64,11 +65,14 @@ def _finding(change: Change, wanted: Compatibility, where: Place | None) -> Find
         expected=change.expected,
         found=change.reason or change.found,
         fix=change.fix,
-        details=tuple(
-            Detail(fault.path, fault.producer, fault.consumer) for fault in change.faults
-        ),
+        source=change.source,
+        details=tuple(_detail(fault, change.source or change.step) for fault in change.faults),
         witness=None if change.answer not in {"refuted", "coerced"} else _written(change),
     )
+
+
+def _detail(fault: Fault, key: str | None) -> Detail:
+    return Detail(fault.path.replace("$", key or "inputs", 1), fault.producer, fault.consumer)
 
 
 def _severity(change: Change, wanted: Compatibility, code: str) -> Severity:
