@@ -132,7 +132,11 @@ def _parts(schema: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
         if key == "computed_fields":
             yield from ((_names(f, f["property_name"]), f["return_schema"]) for f in held)
         elif key == "fields" and isinstance(held, dict | list):
-            pairs = held.items() if isinstance(held, dict) else [(f["name"], f) for f in held]
+            pairs = (
+                held.items()
+                if isinstance(held, dict)
+                else [(f["name"], f) for f in held if isinstance(f, dict)]
+            )
             yield from ((_names(field, name), field["schema"]) for name, field in pairs)
         elif key == "arguments_schema" and isinstance(held, list):
             yield from ((_names(each, each["name"]), each["schema"]) for each in held)
