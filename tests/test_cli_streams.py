@@ -63,6 +63,28 @@ def test_a_result_that_cannot_be_written_is_said_and_exits_1(here: Path, command
 
 
 @needs_full
+@pytest.mark.parametrize("line", ["version", "version --json", "--version", "-V"])
+def test_a_version_that_cannot_be_written_is_said_and_exits_1(here: Path, line: str) -> None:
+    done = kairos(here, f"{line} > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "kairos: the result cannot be written: No space left on device\n"
+
+
+@needs_full
+@pytest.mark.parametrize("form", ["--json", "--mermaid", "--sarif -", "--sarif /dev/full"])
+def test_findings_that_cannot_be_written_are_said(here: Path, form: str) -> None:
+    done = kairos(here, f"validate hello.py {form} > /dev/full")
+    assert done.returncode in {1, 2}
+    assert "cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_fault(here: Path) -> None:
+    done = kairos(here, "version | true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_full
 def test_progress_that_cannot_be_written_loses_no_result(here: Path) -> None:
     (here / "hello.py").write_text(HELLO.replace('print("said by a step")', "pass"))
     done = kairos(here, "run hello.py 2> /dev/full")

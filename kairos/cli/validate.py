@@ -18,6 +18,7 @@ from kairos.verify.text import render_counts, render_report
 
 if TYPE_CHECKING:
     from kairos.cli.checking import Checked
+    from kairos.verify.explanation import Explanation
     from kairos.workflow import Workflow
 
 __all__ = ["ValidateOptions", "validate"]
@@ -76,7 +77,7 @@ def _refuse_at_odds(options: ValidateOptions) -> None:
         "--explain": options.explain is not None,
     }
     forms = [name for name, wanted in asked.items() if wanted]
-    if len(forms) > 1:
+    if len(forms) > 1 and forms != ["--json", "--explain"]:
         raise Stop(f"{' and '.join(forms)} cannot both have standard output", fix="choose one")
 
 
@@ -89,16 +90,22 @@ def _stop(modules: Modules) -> None:
 
 
 def _told(modules: Modules, options: ValidateOptions, stdout: TextIO, code: int) -> str:
+    explained = None if options.explain is None else _explained(modules, options.explain)
     if options.as_json:
-        return as_json(document(modules, code), stdout)
+        found = document(modules, code)
+        if explained is not None:
+            found["explained"] = [explanation.to_dict() for explanation in explained]
+        return as_json(found, stdout)
     if options.sarif == "-":
         return as_json(sarif_of(modules), stdout)
     if options.mermaid:
         return clean(flowchart(modules)).rstrip("\n")
     terminal = sys.__stdout__ or stdout
     color = wants_color(terminal, no_color=options.no_color)
-    if options.explain is not None:
-        text = _explained(modules, options.explain, color=color)
+    if explained is not None:
+        from kairos.verify.explanation import told  # noqa: PLC0415 - for this option only
+
+        text = "\n\n".join(told(each, color=color).rstrip("\n") for each in explained)
     else:
         at_terminal = terminal is not None and terminal.isatty()
         width = shutil.get_terminal_size().columns if at_terminal else None
@@ -158,15 +165,18 @@ def _inputs_told(workflow: Workflow) -> str:
     return printable(named(expected_inputs(workflow))) or nothing
 
 
-def _explained(modules: Modules, step: str, *, color: bool) -> str:
-    from kairos.verify.explanation import explain, told  # noqa: PLC0415 - for this option only
+def _explained(modules: Modules, step: str) -> list[Explanation]:
+    """Explain a step in every workflow that has it.  Raises Stop where none has."""
+    from kairos.verify.explanation import explain  # noqa: PLC0415 - for this option only
 
-    workflows = [each.workflow for each in modules.checked if each.workflow is not None]
-    having = [workflow for workflow in workflows if step in workflow.graph.index]
-    if not having:
-        names = [name for workflow in workflows for name in workflow.graph.index]
-        whose = f"workflow '{clean(workflows[0].name)}' has" if len(workflows) == 1 else "there is"
-        raise Stop(f"{whose} no step '{clean(step)}'", fix=did_you_mean(step, names))
-    return "\n\n".join(
-        told(explain(workflow.scene, step), color=color).rstrip("\n") for workflow in having
-    )
+    found: list[Explanation] = []
+    names: list[str] = []
+    for each in modules.checked:
+        if each.workflow is None:
+            continue
+        names += each.workflow.graph.index
+        if step in each.workflow.graph.index:
+            found.append(explain(each.workflow.scene, step, proofs=each.report.proofs))
+    if not found:
+        raise Stop(f"there is no step '{clean(step)}'", fix=did_you_mean(step, names))
+    return found

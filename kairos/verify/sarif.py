@@ -162,14 +162,18 @@ def _result(
     if source is not None:
         related = _location(source, each.file, root)
         result["relatedLocations"] = [
-            {"id": 1, **related, "message": {"text": f"{finding.source} is declared here"}}
+            {
+                "id": 1,
+                **related,
+                "message": {"text": _sayable(f"{finding.source} is declared here")},
+            }
         ]
     if reason is not None:
         result["suppressions"] = [
-            {"kind": "inSource", "status": "accepted", "justification": reason}
+            {"kind": "inSource", "status": "accepted", "justification": _sayable(reason)}
         ]
     if finding.witness is not None:
-        result["properties"] = {"witness": finding.witness}
+        result["properties"] = {"witness": _sayable(finding.witness)}
     return result
 
 
