@@ -148,7 +148,8 @@ def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, A
     for key, name in signature.parameters.items():
         raw = work.inputs.get(key)
         if raw is not None:
-            kwargs[name] = parsed(signature.path(key), raw, parameters.get(key))
+            told = key if name == key else signature.path(key)
+            kwargs[name] = parsed(told, raw, parameters.get(key))
         elif key in signature.required:
             raise MissingKeyError(key, work.inputs)
     if signature.item_parameter is not None and work.item is not None:
