@@ -237,7 +237,7 @@ def _literal(rng: Random) -> Made:
 def _enum(rng: Random) -> Made:
     kind: Any = rng.choice([Word, Size, Plain, Mixed, Flags])
     members = (*kind, *(one.value for one in kind))
-    strict = _some(rng, 0.15, strict=[True])
+    strict = _some(rng, 0.15, strict=[True]) if kind is not Flags else {}
     draw = _among(*members, *([Flags(3), 3] if kind is Flags else ["a", 1]))
     return Made(_limited(kind, strict), draw, hashable=True, key=kind in {Word, Plain})
 

@@ -31,7 +31,7 @@ from kairos.contracts.field_errors import (
     path_of,
 )
 from kairos.contracts.hardening import Hardened, UnreadableError, UnwritableError
-from kairos.contracts.mending import drop_unreadable
+from kairos.contracts.readable import drop_unreadable
 from kairos.exceptions import ConfigError, StateError, ValidationError
 
 if TYPE_CHECKING:

@@ -24,12 +24,14 @@ from pydantic_core import (
 )
 from pydantic_core import ValidationError as PydanticError
 
-from kairos.contracts.mending import Mender, Node
+from kairos.contracts.mending import Mender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pydantic_core import CoreConfig
+
+    from kairos.contracts.readable import Node
 
 __all__ = ["MAX_DEPTH", "MAX_DIGITS", "Hardened", "UnreadableError", "UnwritableError"]
 
@@ -85,6 +87,7 @@ class Hardened:
         self._exact = mender.exact
         self._deep = mender.deep
         self._trusting = mender.trusting
+        self._confusing = mender.confusing
         # An instance is looked into by its field names, so one with aliases cannot be; there a
         # value made of built-ins alone is let through, and an instance is read back.
         self._looks_inside = mender.exact and not mender.aliased
@@ -144,6 +147,8 @@ class Hardened:
         except PydanticError as error:
             raise UnreadableError(raw, error) from None
         _parse(raw)
+        if self._confusing and self._shape(checked) != self._shape(again):
+            raise UnwritableError("holds True for 1, or 1 for True, where a choice has one of them")
         if again != checked:
             # what a model does not write at all (private attributes) is no difference
             for by_alias in (True, False):  # an extra key may hide a field of either name
@@ -157,6 +162,11 @@ class Hardened:
 
     def _dumped(self, checked: Any) -> bytes:
         return self.serializer.to_json(checked, by_alias=True, warnings=False)
+
+    def _shape(self, value: Any) -> list[int]:
+        """Return how often each sign stands in the JSON of a value: a set has no order."""
+        raw = self.serializer.to_json(value, warnings=False, exclude_computed_fields=True)
+        return [raw.count(word) for word in (b"true", b"false", b"1", b"0")]
 
     def _typed(self, checked: Any) -> bytes:
         """Return the JSON of a value that is of the declared types, whatever a validator returned.

@@ -7,22 +7,20 @@ know is kept as it is and marked as one whose bytes must be read back.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError, SchemaError, SchemaValidator, to_json
 from pydantic_core import ValidationError as PydanticError
 
 from kairos.contracts.field_errors import RULE
+from kairos.contracts.readable import Node, drop_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pydantic_core import CoreConfig
 
-__all__ = ["Mender", "Node", "drop_unreadable", "strict"]
-
-Node: TypeAlias = "dict[str, Any]"
-"""A core schema, or one of the parts that it is made of."""
+__all__ = ["Mender", "strict"]
 
 # Their JSON reads back as an equal value whatever their constraints.
 _PLAIN = frozenset(
@@ -58,6 +56,7 @@ class Mender:
     deep: values may nest without bound.
     aliased: some field is read under another name than its own.
     trusting: a validator comes last, so that what it returns is looked at by nobody.
+    confusing: some choice has 1 or True in it, which Python finds equal and JSON does not.
     """
 
     def __init__(self, settings: Mapping[str, Any], json_value: Callable[[Any], Any]) -> None:
@@ -66,6 +65,7 @@ class Mender:
         self.deep = False
         self.aliased = False
         self.trusting = False
+        self.confusing = False
         self._json_value = json_value
         self._sealing = {
             name: self.settings[name]
@@ -209,6 +209,7 @@ class Mender:
 
     def _kept_apart(self, node: Node, config: Node) -> Node:
         """Have a strict choice refuse True for 1: pydantic finds it by Python's ==."""
+        self.confusing = self.confusing or _may_confuse(node)
         is_strict = node.get("strict", config.get("strict"))
         if not (is_strict or node.get("metadata", {}).get(_STRICT)) or not _may_confuse(node):
             return node
@@ -342,59 +343,3 @@ def _keep_bool_apart(value: Any, handler: Callable[[Any], Any]) -> Any:
     if isinstance(value, bool) != isinstance(getattr(found, "value", found), bool):
         raise PydanticCustomError(RULE, "{expected}", {"expected": type(found).__name__})
     return found
-
-
-def drop_unreadable(schema: Node, config: Mapping[str, Any]) -> Node:
-    """Return a copy of `schema` that writes only what it also reads.
-
-    A computed field of a model that forbids or keeps extra keys is not written.  A field is
-    also read under the name it is written under.
-    """
-    own = schema.get("config") or config
-    behaviour = schema.get("extra_behavior") or own.get("extra_fields_behavior")
-    out = dict(schema)
-    if schema.get("computed_fields") and behaviour in {"forbid", "allow"}:
-        out["computed_fields"] = []
-    for key, part in schema.items():
-        if key in {"metadata", "config", "serialization", "default", "computed_fields"}:
-            continue
-        if key in {"fields", "choices"} and isinstance(part, dict):
-            out[key] = {name: _readable(name, inner, own) for name, inner in part.items()}
-        elif isinstance(part, dict) and "type" in part:
-            out[key] = drop_unreadable(part, own)
-        elif isinstance(part, list) and key in _LISTS:
-            out[key] = [_listed(inner, own) for inner in part]
-    return out
-
-
-_LISTS = frozenset({"steps", "definitions", "items_schema", "fields", "choices"})
-
-
-def _listed(part: Any, config: Mapping[str, Any]) -> Any:
-    if isinstance(part, tuple):
-        return (drop_unreadable(part[0], config), *part[1:])
-    if isinstance(part, dict):
-        return _readable(part.get("name", ""), part, config)
-    return part
-
-
-def _readable(name: str, node: Node, config: Mapping[str, Any]) -> Node:
-    out = drop_unreadable(node, config)
-    if not node.get("type", "").endswith("-field"):
-        return out
-    if config.get("validate_by_alias") is False:
-        out.pop("serialization_alias", None)
-        return out
-    written = node.get("serialization_alias", name)
-    alias = node.get("validation_alias")
-    if alias is None:
-        reads: list[list[str | int]] = [[name]]
-    elif isinstance(alias, str):
-        reads = [[alias]]
-    else:
-        reads = [list(way) for way in alias] if isinstance(alias[0], list) else [list(alias)]
-    if config.get("validate_by_name"):
-        reads.append([name])
-    if [written] not in reads:
-        out["validation_alias"] = [*reads, [written]]
-    return out

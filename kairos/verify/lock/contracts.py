@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from typing_extensions import TypedDict
 
 from kairos.contracts.json_keywords import ASSERTIONS, mapped
-from kairos.contracts.mending import Node, drop_unreadable
+from kairos.contracts.readable import Node, drop_unreadable
 from kairos.exceptions import KairosError
 from kairos.security import scrub_credentials
 from kairos.verify.lock.fingerprints import fingerprint

@@ -16,7 +16,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from kairos.contracts.json_rules import JsonRules
-from kairos.contracts.mending import Node, drop_unreadable
+from kairos.contracts.readable import Node, drop_unreadable
 from kairos.contracts.rules import Rule
 from kairos.verify.proof.fields import fields_of, object_of
 from kairos.verify.proof.identity import identity, looks_around, relevant

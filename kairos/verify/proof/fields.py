@@ -9,7 +9,7 @@ from pydantic_core import SchemaValidator
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from kairos.contracts.mending import Node
+    from kairos.contracts.readable import Node
 
 __all__ = ["Walk", "fields_of", "object_of"]
 

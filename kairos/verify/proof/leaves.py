@@ -11,7 +11,7 @@ from kairos.verify.proof.formats import DECIMAL, bounded
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kairos.contracts.mending import Node
+    from kairos.contracts.readable import Node
 
 __all__ = ["LEAVES", "address", "demands_of", "integer_key"]
 
