@@ -284,7 +284,12 @@ def _changed(flags: str, more: str) -> str:
 
 
 def _letter(point: int, case: str) -> Chars:
-    return _asked(rf"\x{{{point:x}}}", case) if case else ((point, point),)
+    char = chr(point)
+    if not case or (char.isascii() and not char.isalpha()):
+        return ((point, point),)
+    if char.isascii() and char not in "kKsS":  # to which Unicode folds a sign each
+        return merge((ord(one), ord(one)) for one in (char.lower(), char.upper()))
+    return _asked(rf"\x{{{point:x}}}", case)
 
 
 def _simple_class(text: str) -> Chars | None:
@@ -321,13 +326,18 @@ def _asked(char_class: str, case: str) -> Chars:
     return merge(found)
 
 
+@lru_cache(maxsize=2048)
+def _text_of(span: tuple[int, int]) -> str:
+    return "".join(map(chr, range(span[0], span[1] + 1)))
+
+
 def _search(
     inside: SchemaValidator,
     outside: SchemaValidator,
     span: tuple[int, int],
     found: list[tuple[int, int]],
 ) -> None:
-    text = "".join(map(chr, range(span[0], span[1] + 1)))
+    text = _text_of(span)
     if inside.isinstance_python(text):
         found.append(span)
     elif not outside.isinstance_python(text):

@@ -9,6 +9,7 @@ from kairos.verify.proof.formats import is_empty, near, samples, within
 from kairos.verify.proof.limits import UnsupportedError
 from kairos.verify.proof.patterns import language_of
 from kairos.verify.proof.regular import shortest_word
+from kairos.verify.proof.spellings import lies_among, surely_has
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,14 +83,19 @@ def _asked(solver: Solver, atoms: frozenset[int]) -> _Asked:
 
 
 def _word(solver: Solver, asked: _Asked) -> str | None:
-    """Return a string of the right length that matches what it must, formats left aside."""
-    if not asked.patterns and not asked.no_patterns:
+    """Return a string of the right length that matches what it must.
+
+    Of formats it has only what patterns can say; None is a proof nevertheless.
+    """
+    patterns = [*asked.patterns, *filter(None, map(lies_among, sorted(asked.formats)))]
+    no_patterns = [*asked.no_patterns, *filter(None, map(surely_has, sorted(asked.no_formats)))]
+    if not patterns and not no_patterns:
         return next(iter(_plain_words(asked)), None)
     space = solver.space
     lang = space.meet(
         [
-            *(language_of(regex, space) for regex in asked.patterns),
-            *(space.neg(language_of(regex, space)) for regex in asked.no_patterns),
+            *(language_of(regex, space) for regex in patterns),
+            *(space.neg(language_of(regex, space)) for regex in no_patterns),
         ]
     )
     while True:
