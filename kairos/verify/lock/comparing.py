@@ -112,18 +112,19 @@ class Comparer:
 
     def _emitted(self, contract: LockedContract) -> Party:
         document = contract.get("emits", contract["accepts"])
-        # a contract that keeps what it is given lets through what it takes
-        keeps = contract.get("emits") == contract.get("takes")
-        usual = contract["accepts"] if keeps and document != contract["accepts"] else True
         live = self._live.get(text_of(contract))
-        pass_on = None if live is None else producer_of(live).pass_on
-        return Party(document, bare=False, pass_on=pass_on, usual=usual, is_open=keeps)
+        if live is not None:
+            return producer_of(live)._replace(document=document)
+        usual = contract["accepts"] if document != contract["accepts"] else True
+        is_open = "keeps" in contract
+        return Party(document, bare=False, pass_on=None, usual=usual, is_open=is_open)
 
     def _reading(self, contract: LockedContract) -> Party:
         live = self._live.get(text_of(contract))
+        if live is not None:
+            return consumer_of(live)._replace(document=contract["accepts"])
         judge = _Judge(contract.get("takes", contract["accepts"]))
-        pass_on = judge.pass_on if live is None else consumer_of(live).pass_on
-        return Party(contract["accepts"], bare=False, pass_on=pass_on)
+        return Party(contract["accepts"], bare=False, pass_on=judge.pass_on)
 
     # what stands under a key
 

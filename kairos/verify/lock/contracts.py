@@ -12,13 +12,13 @@ import json
 import re
 from functools import lru_cache
 from itertools import count
-from typing import TYPE_CHECKING, Any, NotRequired
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
 from urllib.parse import unquote
 
 from typing_extensions import TypedDict
 
 from kairos.contracts.json_keywords import ASSERTIONS, mapped
-from kairos.contracts.readable import Node, drop_unreadable
+from kairos.contracts.readable import drop_unreadable
 from kairos.exceptions import KairosError
 from kairos.security import scrub_credentials
 from kairos.verify.lock.fingerprints import fingerprint
@@ -27,6 +27,8 @@ from kairos.verify.proof.limits import UnsupportedError
 from kairos.verify.proof.reading import OPAQUE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from kairos.contracts.contract import Contract
     from kairos.redaction.redactor import Redactor
 
@@ -46,12 +48,14 @@ class LockedContract(TypedDict):
 
     accepts: what it takes as it is.
     emits:   what it may let through; absent where that is the same.
-    takes:   what it takes, some of it by conversion; absent where that is the same.
+    takes:   what it may take by conversion besides; absent where that is the same.
+    keeps:   there where it lets a value through as it is, undeclared keys and all.
     """
 
     accepts: Any
     emits: NotRequired[Any]
     takes: NotRequired[Any]
+    keeps: NotRequired[Literal[True]]
 
 
 def text_of(value: Any) -> str:
@@ -65,42 +69,114 @@ def locked_contract(contract: Contract, redactor: Redactor, *, key: str = "") ->
     `redactor` says which names hold secrets; `key` is the name that the value itself goes by.
     """
     secret = bool(key) and redactor.is_sensitive(key)
-    takes = _document(contract, "keeps", redactor, secret=secret)
-    emits = takes if contract.keeps else _document(contract, "emits", redactor, secret=secret)
-    found = LockedContract(accepts=_document(contract, "accepts", redactor, secret=secret))
+
+    def said(walk: type[_Durable], side: Side) -> Any:
+        return _document(contract, walk, side, redactor, secret=secret)
+
+    found = LockedContract(accepts=said(_Durable, "accepts"))
+    emits = said(_Durable, "keeps" if contract.keeps else "emits")
+    takes = said(_Loose, "keeps")
     if emits != found["accepts"]:
         found["emits"] = emits
     if takes != found["accepts"]:
         found["takes"] = takes
+    if contract.keeps:
+        found["keeps"] = True
     return found
 
 
 class _Durable(Translator):
     """The proof's own translation, with predicates that go by what they are."""
 
+    def __init__(self, side: Side, definitions: Mapping[str, Any]) -> None:
+        super().__init__(side)
+        self._definitions_by_ref = definitions
+
     def named(self, what: str, parts: list[Any]) -> str:
         """Return a name that the same predicate has in every process."""
         # what no other part is the same as carries its side, so that no two sides are found equal
         if _NOW in what:
             return f"{what}#{self.side}"
-        known = fingerprint(parts)
+        used = _used([parts], self._definitions_by_ref)
+        known = fingerprint([parts, used])
         return f"{what}{UNTOLD} {self.side}" if known is None else f"{what}#{known}"
 
 
-def _document(contract: Contract, side: Side, redactor: Redactor, *, secret: bool) -> Any:
+class _Loose(_Durable):
+    """Covers what a lax reader may take by converting it: of a scalar, anything."""
+
+    def part(self, node: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what one core schema may take."""
+        strict = node.get("strict", config.get("strict"))
+        numbers = node.get("coerce_numbers_to_str", config.get("coerce_numbers_to_str"))
+        if node["type"] in _SHAPED or (node["type"] == "str" and not numbers) or strict:
+            return super().part(node, config)
+        return {}
+
+
+# whose values a lax reader takes for what they are: their parts are looked at one by one
+_SHAPED = frozenset(
+    {
+        "any", "none", "literal", "list", "set", "frozenset", "tuple", "named-tuple", "dict",
+        "nullable", "union", "tagged-union", "default", "custom-error", "model", "dataclass",
+        "model-fields", "dataclass-args", "typed-dict", "function-after", "definitions",
+        "definition-ref",
+    }
+)  # fmt: skip
+
+
+def _used(schema: Any, definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the definitions that a part of a core schema refers to, and those that they do."""
+    found: dict[str, Any] = {}
+    waiting = [*_refs_in(schema)]
+    while waiting:
+        ref = waiting.pop()
+        if ref in definitions and ref not in found:
+            found[ref] = definitions[ref]
+            waiting += _refs_in(definitions[ref])
+    # a name has the address of its class in it; the order in which they are met has not
+    return {str(nth): each for nth, each in enumerate(found.values())}
+
+
+def _refs_in(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if schema.get("type") == "definition-ref":
+            yield schema["schema_ref"]
+        for key, part in schema.items():
+            if key != "metadata":
+                yield from _refs_in(part)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            yield from _refs_in(part)
+
+
+def _defined(schema: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(schema, dict):
+        if schema.get("type") == "definitions":
+            yield from ((one["ref"], one) for one in schema["definitions"])
+        for key, part in schema.items():
+            if key != "metadata":
+                yield from _defined(part)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            yield from _defined(part)
+
+
+def _document(
+    contract: Contract, walk: type[_Durable], side: Side, redactor: Redactor, *, secret: bool
+) -> Any:
     try:
-        schema, config = dict(contract.adapter.core_schema), contract.settings
-        found = _Durable(side).document(_readable(schema, config), config)
+        config = contract.settings
+        schema = drop_unreadable(dict(contract.adapter.core_schema), config)
+        found = walk(side, dict(_defined(schema))).document(schema, config)
         return _Settled(found, redactor).whole(secret=secret)
     except UnsupportedError as error:
-        return {OPAQUE: [f"{error}{UNTOLD} {side}"]}
-    except (KairosError, RecursionError) as error:
-        why = error.message if isinstance(error, KairosError) else "a contract that nests too deep"
-        return {OPAQUE: [f"{why}{UNTOLD} {side}"]}
-
-
-def _readable(schema: Node, config: Any) -> Any:
-    return drop_unreadable(schema, config)
+        why = str(error)
+    except KairosError as error:
+        why = error.message
+    except RecursionError:
+        why = "a contract that nests too deep"
+    return {OPAQUE: [f"{why}{UNTOLD} {side}"]}
 
 
 class _Settled:
