@@ -9,30 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kairos.exceptions import KairosError
 from kairos.verify.edges.edge import Proof
 from kairos.verify.edges.sources import Sources
-from kairos.verify.edges.wiring import is_itself, is_untold, wires
-from kairos.verify.scene import Scene
+from kairos.verify.edges.wiring import wires
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
-    from kairos.contracts.contract import Contract
-    from kairos.failure import FailurePolicy
-    from kairos.plan import TaskGraph
-    from kairos.verify.edges.edge import Edge
-    from kairos.verify.edges.wiring import Wire
     from kairos.verify.findings import Finding
     from kairos.verify.proof.limits import Budget
+    from kairos.verify.scene import Scene
 
-__all__ = ["examined", "prove", "proved_edges"]
+__all__ = ["examined", "prove"]
 
 SECONDS = 20.0
 """What the proofs of one workflow may take, all together; those that are left are unknown."""
-
-SECONDS_OF_RUN = 1.0
-"""What they may take where they only spare a run its checks."""
 
 
 def prove(
@@ -44,49 +35,6 @@ def prove(
     step, and never raises for what a contract holds.
     """
     return examined(scene, budget=budget, seconds=seconds)[0]
-
-
-def proved_edges(
-    graph: TaskGraph,
-    *,
-    inputs: Collection[str] | None = None,
-    contract: Contract | None = None,
-    failure_policy: FailurePolicy | None = None,
-    seconds: float = SECONDS_OF_RUN,
-) -> frozenset[Edge]:
-    """Return the edges whose checks a run may leave out (see `Proof.elides`).
-
-    `inputs`, `contract` and `failure_policy` are those of the workflow, as a `Scene` has them.  An
-    edge from a contract to the very same one is told at a glance; for others the proof is loaded,
-    and asked for `seconds` at most.  True of this graph only, and of runs that check outputs.
-    """
-    names = None if inputs is None else frozenset(inputs)
-    scene = Scene(graph, names, failure_policy=failure_policy, contract=contract)
-    proved: set[Edge] = set()
-    left: list[Wire] = []
-    for wire in wires(scene, Sources(scene)):
-        if not is_untold(wire):
-            if _at_a_glance(wire):
-                proved.add(wire.edge)
-            else:
-                left.append(wire)
-    if left:
-        from kairos.verify.edges.proving import Prover  # noqa: PLC0415 - it loads the proof
-        from kairos.verify.proof.limits import Budget  # noqa: PLC0415
-
-        prover = Prover(Budget(seconds=seconds), seconds, assume_closed=False)
-        for wire in left:
-            known = prover.prove(wire)
-            if known.verdict.answer == "proved" and not known.assuming:
-                proved.add(wire.edge)
-    return frozenset(proved)
-
-
-def _at_a_glance(wire: Wire) -> bool:
-    try:
-        return is_itself(wire) and not any(each.assuming for each in wire.handed.values())
-    except KairosError:  # a contract that cannot be built: the run says so
-        return False
 
 
 def examined(

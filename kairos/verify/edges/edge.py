@@ -48,8 +48,8 @@ class Proof:
         """Whether the check may be left out at run time: proved, and of the contracts alone.
 
         It speaks of outputs that a contract has let through in this run, and of inputs.  SKIP goes
-        past all contracts, and is looked for in an action's own code only: so a value that is
-        `null`, or a foreach's list with `null` in it, is to be checked all the same.
+        past all contracts and is looked for in an action's own code only: so what a step left that
+        was skipped is to be checked all the same.
         """
         return self.verdict.answer == "proved" and self.assuming is None
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kairos.exceptions import ConfigError
 from kairos.verify.edges.sources import Cause, Handed
 from kairos.verify.edges.wiring import is_itself
+from kairos.verify.proof.completion import ABSENT, completed, no_such_value
 from kairos.verify.proof.composition import (
     ANYTHING,
     NOTHING,
@@ -17,6 +18,9 @@ from kairos.verify.proof.composition import (
     list_of,
     nullable,
     object_of,
+    part_of,
+    property_of,
+    shape_of,
     under,
 )
 from kairos.verify.proof.ground import Ground
@@ -77,7 +81,7 @@ class Prover:
         if wire.edge.through == "input_contract":
             return self._of_object(wire)
         ((key, handed),) = wire.handed.items()
-        asked = (_key_of(key, handed), id(wire.contract), wire.edge.through == "item")
+        asked = (_key_of(handed), id(wire.contract), wire.edge.through == "item")
         known = self._known.get(asked)
         if known is None:
             self._held += [handed.contract, wire.contract]
@@ -138,8 +142,19 @@ class Prover:
             party = self._party(("closed", id(contract)), lambda: closed(party))
         if handed.is_list:
             inner = nullable(party) if holes else party
-            party = list_of(inner, least=handed.least, most=handed.most)
+            least, most = self._sizes(handed.over)
+            party = list_of(inner, least=least, most=most)
         return party
+
+    def _sizes(self, over: Handed | None) -> tuple[int, int | None]:
+        """Return how many elements a foreach may find, as far as that is known."""
+        if over is None or over.gap or over.contract is None:
+            return 0, None
+        document = self._producer(over, False).document
+        if over.of_inputs:
+            document = part_of(document, over.key)
+        shape = shape_of(document, "array")
+        return shape.get("minItems", 0), shape.get("maxItems")
 
     def _party(self, key: Hashable, make: Callable[[], Party]) -> Party:
         known = self._parties.get(key)
@@ -152,7 +167,7 @@ class Prover:
     def _of_object(self, wire: Wire) -> Known:
         asked = (
             "object",
-            tuple(_key_of(key, handed) for key, handed in wire.handed.items()),
+            tuple((key, _key_of(handed)) for key, handed in wire.handed.items()),
             id(wire.contract),
             wire.shows_more,
         )
@@ -175,7 +190,7 @@ class Prover:
                 for key, handed in wire.handed.items()
             }
             members |= {key: Member(_stand_in(consumer.document, key)) for key in outside}
-            return object_of(members)
+            return self._with_inputs(object_of(members), wire.handed)
 
         known = self._compared(lambda shut: seen(shut, others=False), consumer)
         if known.verdict.answer == "refuted":
@@ -221,10 +236,28 @@ class Prover:
             return Member(_stand_in(accepted, key))
         party = self._producer(handed, shut, holes=others and bool(handed.holes))
         if handed.of_inputs:
-            return _property(party, key)
+            return property_of(party, key)
         if others and handed.nulls:
             party = nullable(party)
         return Member(party, always=not (others and handed.absent))
+
+    def _with_inputs(self, party: Party, handed: Mapping[str, Handed]) -> Party:
+        """Have the inputs of an example borne out by their contract, which knows the whole."""
+        shared = [each for each in handed.values() if each.of_inputs]
+        if not shared or party.pass_on is None:
+            return party
+        pass_on, inputs = party.pass_on, self._producer(shared[0], False)
+
+        def bear_out(value: Any) -> Any:
+            out = pass_on(value)
+            some = {each.key: out.get(each.key, ABSENT) for each in shared}
+            whole = completed(inputs, some, self._ground)
+            emitted = inputs.pass_on(whole) if inputs.pass_on is not None else whole
+            if any(emitted.get(key, ABSENT) != one for key, one in some.items()):
+                raise no_such_value()
+            return out
+
+        return party._replace(pass_on=bear_out)
 
     # --- a comparison
 
@@ -249,13 +282,13 @@ class Prover:
         return compare_parties(producer, consumer, self._ground, budget)
 
 
-def _key_of(key: str, handed: Handed) -> Hashable:
+def _key_of(handed: Handed) -> Hashable:
     return (
-        key if handed.of_inputs or handed.gap else "",
+        handed.key if handed.of_inputs or handed.gap else "",
         id(handed.contract),
         handed.is_list,
-        handed.least,
-        handed.most,
+        id(handed.over and handed.over.contract),
+        handed.over and handed.over.key,
         bool(handed.nulls),
         bool(handed.holes),
         bool(handed.absent),
@@ -286,45 +319,12 @@ def _causes(handed: Mapping[str, Handed], verdict: Verdict) -> tuple[Cause, ...]
     )
 
 
-def _plain(document: Any) -> dict[str, Any]:
-    """Return the object that a document describes, or an empty one."""
-    found = document
-    for _ in range(8):
-        if not isinstance(found, dict):
-            return {}
-        parts = found.get("allOf")
-        if found.get("type") == "object":
-            return found
-        if "$ref" in found:
-            name = str(found["$ref"]).removeprefix("#/$defs/")
-            name = name.replace("~1", "/").replace("~0", "~").replace("%25", "%")
-            found = document.get("$defs", {}).get(name)
-        elif parts and len(parts) == 1:
-            found = parts[0]
-        else:
-            return {}
-    return {}
-
-
-def _part(document: Any, key: str) -> Any:
-    shape = _plain(document)
-    part = shape.get("properties", {}).get(key, shape.get("additionalProperties", True))
-    defs = document.get("$defs") if isinstance(document, dict) else None
-    return {"$defs": defs, "allOf": [part]} if defs else part
-
-
-def _property(party: Party, key: str) -> Member:
-    shape = _plain(party.document)
-    made = party._replace(document=_part(party.document, key), pass_on=None, usual=True)
-    return Member(made, always=key in shape.get("required", ()))
-
-
 def _stand_in(accepted: Any, key: str) -> Party:
     """Return a party for what nothing is known of: it emits what is accepted there."""
-    return ANYTHING._replace(document=_part(accepted, key), pass_on=None)
+    return ANYTHING._replace(document=part_of(accepted, key), pass_on=None)
 
 
 def _outside(wire: Wire, accepted: Any) -> list[str]:
     if not wire.shows_more:
         return []
-    return [key for key in _plain(accepted).get("properties", {}) if key not in wire.handed]
+    return [key for key in shape_of(accepted).get("properties", {}) if key not in wire.handed]

@@ -27,9 +27,11 @@ class Cause(NamedTuple):
 class Handed(NamedTuple):
     """What stands under a key.
 
+    key:        its name.
     producers:  the positions of the steps it comes from; empty for an input.
-    contract:   what rules the value, or each element where it is a list of outputs (`is_list`,
-                of `least` to `most` elements), or all inputs of the workflow (`of_inputs`).
+    contract:   what rules the value, or each element where it is a list of outputs (`is_list`),
+                or all inputs of the workflow (`of_inputs`).
+    over:       what a list of outputs has as many elements as.
     nulls:      why it may be None instead.
     holes:      why elements may be None.
     absent:     why there may be nothing at all.
@@ -37,11 +39,11 @@ class Handed(NamedTuple):
     gap:        why nothing is known of it; `is_boundary`, since it comes from outside.
     """
 
+    key: str
     producers: tuple[int, ...] = ()
     contract: Contract | None = None
     is_list: bool = False
-    least: int = 0
-    most: int | None = None
+    over: Handed | None = None
     of_inputs: bool = False
     nulls: tuple[Cause, ...] = ()
     holes: tuple[Cause, ...] = ()
@@ -87,13 +89,13 @@ class Sources:
             return self._input(key)
         names = [self._steps[i].name for i in writers]
         if len(writers) > 1:
-            return Handed(tuple(writers), gap=f"'{key}' is written by {', '.join(names)}")
+            return Handed(key, tuple(writers), gap=f"'{key}' is written by {', '.join(names)}")
         (writer,) = writers
         if names[0] != key:
             told = f"'{key}' is written by {names[0]} through write_keys, under no contract"
-            return Handed((writer,), gap=told)
+            return Handed(key, (writer,), gap=told)
         if writer not in self._needs[step] and (step, writer) not in self._above:
-            return Handed((writer,), gap=f"{key} need not have run before")
+            return Handed(key, (writer,), gap=f"{key} need not have run before")
         return self._output(writer)
 
     def _input(self, key: str) -> Handed | None:
@@ -101,9 +103,9 @@ class Sources:
         if scene.inputs is not None and key not in scene.inputs:
             return None
         if scene.contract is not None:
-            return Handed(contract=scene.contract, of_inputs=True)
+            return Handed(key, contract=scene.contract, of_inputs=True)
         said = "has no contract" if scene.inputs is not None else "is not declared"
-        return Handed(gap=f"the input '{key}' {said}", is_boundary=True)
+        return Handed(key, gap=f"the input '{key}' {said}", is_boundary=True)
 
     @cached_property
     def _above(self) -> set[tuple[int, int]]:
@@ -121,6 +123,20 @@ class Sources:
         if found is None:
             found = self._outputs[position] = self._told(position)
         return found
+
+    def _over(self, position: int) -> Handed | None:
+        """Return what the first foreach of a row of them runs over."""
+        index, seen = self._scene.graph.index, {position}
+        key = self._steps[position].config.foreach
+        while key is not None:
+            before = index.get(key)
+            if before is None or self._steps[before].config.foreach is None:
+                return self.of(position, key)
+            if before in seen:
+                break
+            seen.add(before)
+            position, key = before, self._steps[before].config.foreach
+        return None
 
     def _told(self, position: int) -> Handed:
         step = self._steps[position]
@@ -143,7 +159,6 @@ class Sources:
         if step.config.foreach is None:
             nulls += [returned] if returns_skip(step) else []
             absent += [other] if skips else []
-            least, most = 0, None
         else:
             holes += [returned] if returns_skip(step) else []
             if step.config.foreach_policy is ForeachPolicy.ALLOW_PARTIAL:
@@ -154,14 +169,13 @@ class Sources:
                 holes.append(Cause(told, other.fix))
                 guarded = step.when is not None or step.contracts.input is not None
                 absent += [other] if guarded else []
-            least, most = 0, None
         assuming = ""
         if absent and self._scene.inputs is None:
             assuming = f"no input is given the name '{name}'"
         elif absent and name in (self._scene.inputs or ()):
             gap = gap or f"the input '{name}' stands where the step of its name is skipped"
         return Handed(
-            (position,), contract, step.config.foreach is not None, least, most,
+            name, (position,), contract, step.config.foreach is not None, self._over(position),
             nulls=tuple(nulls), holes=tuple(holes), absent=tuple(absent),
             assuming=assuming, gap=gap,
         )  # fmt: skip

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kairos.verify.edges.sources import Sources
     from kairos.verify.scene import Scene
 
-__all__ = ["Wire", "is_itself", "is_untold", "wires"]
+__all__ = ["Wire", "is_itself", "wires"]
 
 
 class Wire(NamedTuple):
@@ -42,11 +42,6 @@ def is_itself(wire: Wire) -> bool:
     (handed,) = wire.handed.values()
     other = handed.is_list or handed.nulls or handed.of_inputs or handed.gap
     return not other and handed.contract is wire.contract and reads_its_own(wire.contract)
-
-
-def is_untold(wire: Wire) -> bool:
-    """Say whether nothing is known of what arrives."""
-    return all(handed.gap for handed in wire.handed.values())
 
 
 def wires(scene: Scene, sources: Sources) -> Iterator[Wire]:

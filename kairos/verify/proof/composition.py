@@ -17,9 +17,22 @@ from kairos.verify.proof.parties import Party
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ANYTHING", "NOTHING", "Member", "closed", "list_of", "nullable", "object_of", "under"]
+__all__ = [
+    "ANYTHING",
+    "NOTHING",
+    "Member",
+    "closed",
+    "list_of",
+    "nullable",
+    "object_of",
+    "part_of",
+    "property_of",
+    "shape_of",
+    "under",
+]
 
 _DEFS = "#/$defs/"
+_MOST_REFS = 8
 
 
 def _as_it_is(value: Any) -> Any:
@@ -136,6 +149,39 @@ def under(name: str, party: Party) -> Party:
         return {"type": "object", "properties": {name: parts[0]}}
 
     return Party(_made_of([party.document], made), bare=False, pass_on=look)
+
+
+def shape_of(document: Any, kind: str = "object") -> dict[str, Any]:
+    """Return the part of a document that describes such a value, or an empty one."""
+    found = document
+    for _ in range(_MOST_REFS):
+        if not isinstance(found, dict):
+            break
+        if found.get("type") == kind:
+            return found
+        parts = found.get("allOf", ())
+        if isinstance(found.get("$ref"), str) and found["$ref"].startswith(_DEFS):
+            name = found["$ref"].removeprefix(_DEFS).replace("~1", "/").replace("~0", "~")
+            found = document.get("$defs", {}).get(name.replace("%25", "%"))
+        elif len(parts) == 1 and isinstance(parts[0], dict) and "$id" not in parts[0]:
+            found = parts[0]
+        else:
+            break
+    return {}
+
+
+def part_of(document: Any, key: str) -> Any:
+    """Return what a document says of one key of an object."""
+    shape = shape_of(document)
+    part = shape.get("properties", {}).get(key, shape.get("additionalProperties", True))
+    defs = document.get("$defs") if isinstance(document, dict) else None
+    return {"$defs": defs, "allOf": [part]} if defs else part
+
+
+def property_of(party: Party, key: str) -> Member:
+    """Return one key of a party of objects; what becomes of a value only the whole can tell."""
+    made = party._replace(document=part_of(party.document, key), pass_on=None, usual=True)
+    return Member(made, always=key in shape_of(party.document).get("required", ()))
 
 
 def closed(party: Party) -> Party:
