@@ -46,18 +46,20 @@ _SPENT = "the time for the whole workflow is spent"
 class Known(NamedTuple):
     """What is known of an edge.
 
-    `closed`: a "proved" rests on its producers' returning their declared keys only.  `assuming` is
+    `closed`: the identities of the contracts of which it is taken for granted, where it is proved,
+    that nothing but the keys they declare is returned under them.  `assuming` is
     what it rests on besides.  `causes` say why something else than an output arrives, where it is
     that which is refused.  `is_boundary`: it cannot be told since it comes from outside.
     """
 
     verdict: Verdict
-    closed: bool = False
+    closed: frozenset[int] = frozenset()
     assuming: str = ""
     causes: tuple[Cause, ...] = ()
     is_boundary: bool = False
 
 
+_ANY = frozenset({0})
 _WORST_FIRST = ("refuted", "unknown", "coerced", "proved")
 
 
@@ -73,33 +75,42 @@ class Prover:
         self._assume_closed = assume_closed
         self._ground = Ground()
         self._known: dict[Hashable, Known] = {}
-        self._parties: dict[Hashable, Party] = {}
+        self._consumers: dict[int, Party] = {}
+        self._emitters: dict[int, tuple[Party, Party]] = {}
         self._held: list[Any] = []  # identities must not pass to others
 
     def prove(self, wire: Wire) -> Known:
         """Return what is known of an edge.  Never raises."""
         if wire.edge.through == "input_contract":
             return self._of_object(wire)
-        ((key, handed),) = wire.handed.items()
+        (handed,) = wire.handed.values()
         asked = (_key_of(handed), id(wire.contract), wire.edge.through == "item")
         known = self._known.get(asked)
         if known is None:
             self._held += [handed.contract, wire.contract]
-            known = self._known[asked] = self._guarded(lambda: self._of_value(wire, key, handed))
+            known = self._known[asked] = self._guarded(wire, lambda: self._of_value(wire, handed))
         causes = [*handed.nulls, *handed.holes] if known.causes else []
         return known._replace(causes=tuple(causes), assuming=handed.assuming)
 
-    def _guarded(self, prove: Callable[[], Known]) -> Known:
+    def _guarded(self, wire: Wire, prove: Callable[[], Known]) -> Known:
         try:
-            return prove()
+            known = prove()
+            return known._replace(closed=self._open_ones(wire)) if known.closed else known
         except (UnsupportedError, ConfigError) as error:
             return Known(Verdict("unknown", reason=getattr(error, "message", str(error))))
         except RecursionError:
             return Known(Verdict("unknown", reason="a contract that nests too deep"))
+        except Exception as error:  # noqa: BLE001 - a type's own hooks may do anything
+            told = f"{type(error).__name__} while a contract was read"
+            return Known(Verdict("unknown", reason=told))
+
+    def _open_ones(self, wire: Wire) -> frozenset[int]:
+        contracts = [each.contract for each in wire.handed.values() if each.contract is not None]
+        return frozenset(id(each) for each in contracts if self._both(each)[0].is_open)
 
     # --- one value
 
-    def _of_value(self, wire: Wire, key: str, handed: Handed) -> Known:
+    def _of_value(self, wire: Wire, handed: Handed) -> Known:
         consumer = self._consumer(wire.contract)
         if wire.edge.through == "item":
             consumer = list_of(consumer)
@@ -107,14 +118,16 @@ class Prover:
             known = self._compared(lambda _: ANYTHING, consumer)
             return known if known.verdict.answer == "proved" else _unknown(handed)
         if handed.of_inputs:
-            return self._compared(lambda shut: self._producer(handed, shut), under(key, consumer))
+            return self._compared(
+                lambda shut: self._producer(handed, shut), under(handed.key, consumer)
+            )
         if is_itself(wire):
             return Known(Verdict("proved"))
         if self._producer(handed, False).document in (True, {}):
             name = "" if handed.contract is None else handed.contract.name
             # that it is a list is looked at anyhow, and no contract was asked for
             gap = handed._replace(gap=_SAYS_NOTHING.format(name), is_boundary=wire.contract is None)
-            return self._of_value(wire, key, gap)
+            return self._of_value(wire, gap)
         plain = self._compared(lambda shut: self._producer(handed, shut), consumer)
         if plain.verdict.answer == "refuted":
             return plain
@@ -131,20 +144,33 @@ class Prover:
     def _consumer(self, contract: Contract | None) -> Party:
         if contract is None:
             return ANYTHING
-        return self._party(("accepts", id(contract)), lambda: consumer_of(contract))
+        known = self._consumers.get(id(contract))
+        if known is None:
+            known = self._consumers[id(contract)] = consumer_of(contract)
+        return known
 
     def _producer(self, handed: Handed, shut: bool, *, holes: bool = False) -> Party:  # noqa: FBT001 - a variant
         contract = handed.contract
         if contract is None:
             raise UnsupportedError(handed.gap)
-        party = self._party(("emits", id(contract)), lambda: producer_of(contract))
+        party, shut_party = self._both(contract)
         if shut:
-            party = self._party(("closed", id(contract)), lambda: closed(party))
+            party = shut_party
         if handed.is_list:
             inner = nullable(party) if holes else party
             least, most = self._sizes(handed.over)
             party = list_of(inner, least=least, most=most)
         return party
+
+    def _both(self, contract: Contract) -> tuple[Party, Party]:
+        """Return what a contract emits, and what it does if it returns its declared keys only."""
+        known = self._emitters.get(id(contract))
+        if known is None:
+            party = producer_of(contract)
+            shut = closed(party)
+            known = (party, shut) if shut is not party else (party._replace(is_open=False),) * 2
+            self._emitters[id(contract)] = known
+        return known
 
     def _sizes(self, over: Handed | None) -> tuple[int, int | None]:
         """Return how many elements a foreach may find, as far as that is known."""
@@ -155,12 +181,6 @@ class Prover:
             document = part_of(document, over.key)
         shape = shape_of(document, "array")
         return shape.get("minItems", 0), shape.get("maxItems")
-
-    def _party(self, key: Hashable, make: Callable[[], Party]) -> Party:
-        known = self._parties.get(key)
-        if known is None:
-            known = self._parties[key] = make()
-        return known
 
     # --- the object of all that a step sees
 
@@ -174,7 +194,7 @@ class Prover:
         known = self._known.get(asked)
         if known is None:
             self._held += [wire.contract, *(each.contract for each in wire.handed.values())]
-            known = self._known[asked] = self._guarded(lambda: self._of_members(wire))
+            known = self._known[asked] = self._guarded(wire, lambda: self._of_members(wire))
         assumed = [each.assuming for each in wire.handed.values() if each.assuming]
         causes = _causes(wire.handed, known.verdict) if known.causes else ()
         return known._replace(causes=causes, assuming=" and ".join(assumed))
@@ -267,10 +287,7 @@ class Prover:
         verdict = self._asked(emits, consumer)
         if verdict.answer == "proved" or not (emits.is_open and self._assume_closed):
             return Known(verdict)
-        shut = producer(True)
-        if shut.document == emits.document:
-            return Known(verdict)
-        return Known(self._asked(shut, consumer), closed=True)
+        return Known(self._asked(producer(True), consumer), closed=_ANY)
 
     def _asked(self, producer: Party, consumer: Party) -> Verdict:
         left = self._end - monotonic()
@@ -302,7 +319,7 @@ def _unknown(handed: Handed) -> Known:
 
 def _worst(known: list[Known]) -> Known:
     worst = min(known, key=lambda each: _WORST_FIRST.index(each.verdict.answer))
-    return worst._replace(closed=any(each.closed for each in known))
+    return worst._replace(closed=frozenset().union(*(each.closed for each in known)))
 
 
 def _causes(handed: Mapping[str, Handed], verdict: Verdict) -> tuple[Cause, ...]:

@@ -43,20 +43,20 @@ def assumption(wire: Wire, known: Known, scene: Scene) -> str | None:
     """Return what a "proved" rests on besides the contracts."""
     if known.verdict.answer != "proved":
         return None
-    told = [_closed(wire, scene)] if known.closed else []
+    told = [_closed(wire, known, scene)] if known.closed else []
     told += [known.assuming] if known.assuming else []
     return " and ".join(told) or None
 
 
-def _closed(wire: Wire, scene: Scene) -> str:
+def _closed(wire: Wire, known: Known, scene: Scene) -> str:
     names = [
         scene.graph.steps[handed.producers[0]].name if handed.producers else "the workflow"
         for handed in wire.handed.values()
-        if handed.contract is not None and handed.contract.keeps
+        if id(handed.contract) in known.closed
     ]
-    verb = "returns only its" if len(names) == 1 else "return only their"
     if names == ["the workflow"]:
-        return "the workflow is given only its declared inputs"
+        return "the workflow is given only declared keys"
+    verb = "returns only its" if len(names) == 1 else "return only their"
     return f"{_listed(list(dict.fromkeys(names)))} {verb} declared keys"
 
 
@@ -82,20 +82,19 @@ def _fix_of_unknown(wire: Wire, known: Known, scene: Scene) -> str | None:
 
 
 def _assumed(wire: Wire, known: Known, scene: Scene) -> Finding:
-    del known
     names = [
         handed.contract.name
         for handed in wire.handed.values()
-        if handed.contract is not None and handed.contract.keeps
+        if handed.contract is not None and id(handed.contract) in known.closed
     ]
     return _finding(
         wire,
         "KRS105",
-        f"{_looks_at(wire, scene)} is proved, assuming that {_closed(wire, scene)}",
+        f"{_looks_at(wire, scene)} is proved, assuming that {_closed(wire, known, scene)}",
         scene,
         expected=_name_of_consumer(wire),
         found=_name_of_producer(wire),
-        fix=f'declare extra="forbid" in {_listed(names)}, or the optional keys that are read',
+        fix=f"declare in {_listed(names)} the keys that are read, or return a model instead",
     )
 
 

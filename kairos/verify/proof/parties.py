@@ -28,7 +28,7 @@ class Party(NamedTuple):
     `pass_on` returns what becomes of a value: emitted by a producer, accepted by a consumer.  It
     raises ContractBroken for one it refuses, and is None where only the proof's own judgement
     can tell.  `usual` is a schema for values that need no conversion, to find examples with.
-    `is_open`: it emits keys that it does not declare, as nobody wrote them out.
+    `is_open`: it may emit keys that it does not declare.
     """
 
     document: Any
@@ -56,7 +56,7 @@ def producer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa
     if not declared.keeps:
         told = _said(declared, "emits")
         usual = _said(declared, "accepts") if asks_code(declared.adapter.core_schema) else True
-        return Party(told, bare=False, pass_on=emit, usual=usual)
+        return Party(told, bare=False, pass_on=emit, usual=usual, is_open=True)
     usual = _said(declared, "accepts")
     return Party(_said(declared, "keeps"), bare=False, pass_on=emit, usual=usual, is_open=True)
 
