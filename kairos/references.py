@@ -29,7 +29,8 @@ from kairos.keywords import StepOptions
 
 if TYPE_CHECKING:
     from kairos.enums import ForeachPolicy
-    from kairos.step import Skip, Step
+    from kairos.skip import Skip
+    from kairos.step import Step
 
 __all__ = ["Add", "AddOptions", "Foreach", "Ref"]
 

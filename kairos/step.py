@@ -18,7 +18,7 @@ import sys
 import types
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 import typing_extensions
 
@@ -38,6 +38,7 @@ from kairos.exceptions import ConfigError
 from kairos.hints import own_name
 from kairos.results import AttemptRecord, ItemResult, StepResult
 from kairos.signature import ABSENT, From, Signature, read_signature
+from kairos.skip import SKIP, Skip
 from kairos.source import declared_here, defined_at
 
 if TYPE_CHECKING:
@@ -66,36 +67,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 Out_co = typing_extensions.TypeVar("Out_co", default=Any, covariant=True)
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
-
-
-class Skip:
-    """The type of SKIP, for annotations: `-> Score | Skip`.  There is one instance."""
-
-    __slots__ = ()
-
-    def __new__(cls) -> Self:
-        """Return SKIP: it is compared by identity, so there is no other."""
-        held: Self | None = globals().get("SKIP")
-        return object.__new__(cls) if held is None else held
-
-    def __bool__(self) -> Literal[False]:
-        return False
-
-    def __repr__(self) -> str:
-        return "SKIP"
-
-    def __copy__(self) -> Skip:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Skip:
-        return self
-
-    def __reduce__(self) -> str:
-        return "SKIP"
-
-
-SKIP = Skip()
-"""Return it from an action to skip: nothing is checked, None is stored, dependents see None."""
 
 
 class Step(Generic[In_co, Out_co]):
@@ -230,7 +201,8 @@ class Step(Generic[In_co, Out_co]):
             else input_contract
         )
         self.output_contract = output_contract
-        self._contracts = self._compile() if signature.typed or _declares(self) else _NO_CONTRACTS
+        declares = input_contract is not None or output_contract is not None
+        self._contracts = self._compile() if signature.typed or declares else _NO_CONTRACTS
 
     @property
     def signature(self) -> Signature:
@@ -309,10 +281,6 @@ class Contracts:
 
 
 _NO_CONTRACTS = Contracts(None, None, {})
-
-
-def _declares(step: Step) -> bool:
-    return step.input_contract is not None or step.output_contract is not None
 
 
 def _readable(step: Step, declared: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -28,6 +28,7 @@ FLOORS: dict[str, set[str]] = {
         "ports",
         "redaction",
         "security",
+        "skip",
         "source",
     },
     "contracts": {
