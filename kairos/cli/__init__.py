@@ -6,22 +6,21 @@ Importing this costs next to nothing: typer comes with the first command that ne
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from kairos._version import __version__
+from kairos.cli.version import print_version
 
 if TYPE_CHECKING:
     from kairos.cli.commands import app as app
 
-__all__ = ["app", "main", "put"]
+__all__ = ["app", "main"]
 
 _VERSION = {
-    ("version",): f"kairos {__version__}",
-    ("--version",): f"kairos {__version__}",
-    ("-V",): f"kairos {__version__}",
-    ("version", "--json"): f'{{"version": "{__version__}"}}',
+    ("version",): False,
+    ("--version",): False,
+    ("-V",): False,
+    ("version", "--json"): True,
 }
 _EXTRA = frozenset({"click", "rich", "typer"})
 
@@ -31,9 +30,9 @@ def main() -> int:
 
     0: complete, 1: failed, 2: wrong usage, 130: interrupted.
     """
-    version = _VERSION.get(tuple(sys.argv[1:]))
-    if version is not None:
-        return put(version)
+    as_json = _VERSION.get(tuple(sys.argv[1:]))
+    if as_json is not None:
+        return print_version(as_json=as_json)
     try:
         from kairos.cli.commands import app  # noqa: PLC0415 - see above
     except ModuleNotFoundError as error:
@@ -50,22 +49,6 @@ def main() -> int:
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     return 0
-
-
-def put(line: str) -> int:
-    """Print a line and return the exit code; a stream that is full, or closed, gets no stack."""
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        code = 0  # the reader has gone
-    except OSError as error:
-        print(f"kairos: the result cannot be written: {error.strerror}", file=sys.stderr)
-        code = 1
-    else:
-        return 0
-    # what is still to be written would be tried again at the end, and complained about
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - pathlib is slow
-    return code
 
 
 def __getattr__(name: str) -> Any:

@@ -60,10 +60,9 @@ _NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from kairos._version import __version__  # noqa: PLC0415 - as the others
-        from kairos.cli import put  # noqa: PLC0415 - as the others
+        from kairos.cli.version import print_version  # noqa: PLC0415 - as the others
 
-        raise typer.Exit(put(f"kairos {__version__}"))
+        raise typer.Exit(print_version())
 
 
 @app.callback()
@@ -222,11 +221,9 @@ def _inspect(  # noqa: PLR0917 - typer calls it by name
 @app.command("version")
 def _version(as_json: _Json = False) -> None:
     """Print the version."""
-    from kairos._version import __version__  # noqa: PLC0415 - as the others
-    from kairos.cli import put  # noqa: PLC0415 - as the others
+    from kairos.cli.version import print_version  # noqa: PLC0415 - as the others
 
-    told = f'{{"version": "{__version__}"}}' if as_json else f"kairos {__version__}"
-    raise typer.Exit(put(told))
+    raise typer.Exit(print_version(as_json=as_json))
 
 
 def _exit(work: Callable[[], int], *, as_json: bool = False) -> None:
