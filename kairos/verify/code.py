@@ -124,35 +124,38 @@ def codes_in(code: types.CodeType) -> Iterator[types.CodeType]:
         waiting += [const for const in each.co_consts if isinstance(const, types.CodeType)]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16_384)
 def ops_of(code: types.CodeType) -> tuple[Op, ...]:
     """Return the instructions of a code, those that only keep the interpreter busy left out."""
     return tuple(_ops(code))
 
 
 def _ops(code: types.CodeType) -> Iterator[Op]:
+    target = False
     for each in dis.get_instructions(code):
         name, value = each.opname, each.argval
+        target = target or each.is_jump_target
         if name in _SILENT:
             continue
         line = each.positions.lineno if each.positions else None
         if name == "RETURN_CONST":  # 3.12 and 3.13
-            yield Op("LOAD_CONST", value, line, each.is_jump_target)
-            yield Op("RETURN_VALUE", None, line, target=False)
-            continue
+            yield Op("LOAD_CONST", value, line, target)
+            name, value, target = "RETURN_VALUE", None, False
         name = name.replace("_BORROW", "").replace("_CHECK", "")
         if isinstance(value, tuple) and "_FAST_" in name:  # two in one, since 3.13
             first, _, second = name.partition("_FAST_")
-            yield Op(f"{first}_FAST", value[0], line, each.is_jump_target)
-            yield Op(second, value[1], line, target=False)
-            continue
+            yield Op(f"{first}_FAST", value[0], line, target)
+            name, value, target = second, value[1], False
         if name == "LOAD_METHOD":  # 3.11
             name = "LOAD_ATTR"
+        elif name == "LOAD_SMALL_INT":  # since 3.14
+            name = "LOAD_CONST"
         elif name == "BINARY_OP" and each.argrepr == "[]":  # since 3.14
             name = "BINARY_SUBSCR"
         elif name == "COMPARE_OP":
             value = str(value).removeprefix("bool(").removesuffix(")")
-        yield Op(name, value, line, each.is_jump_target)
+        yield Op(name, value, line, target)
+        target = False
 
 
 @lru_cache(maxsize=4096)
@@ -180,10 +183,11 @@ class _Scan:
     def through(self, code: types.CodeType, context: str) -> bool:
         ops = ops_of(code)
         self.guarded = self.guarded or bool(code.co_exceptiontable)
+        cells = (*code.co_cellvars, *code.co_freevars)
         views: dict[str, str] = {}  # `inputs = ctx.inputs`: a name of its own, given once
         for i, op in enumerate(ops):
             if op.value == context and op.name not in {"LOAD_ATTR", "LOAD_CONST", "LOAD_GLOBAL"}:
-                if op.name == "LOAD_CLOSURE":
+                if op.name == "LOAD_CLOSURE" or (op.name == "LOAD_FAST" and context in cells):
                     continue  # for a code inside this one, which is looked at as well
                 if op.name not in _LOADS or not self._context(ops, i, code, views):
                     return False

@@ -45,6 +45,7 @@ _TABLE: dict[str, str] = {
 # Of such a library, but it sends nothing.
 _QUIET = frozenset({"gethostname", "codes", "exceptions", "errors", "types", "TimeoutExpired"})
 _MOST_HELPERS = 20
+_TOPS = frozenset(name.partition(".")[0] for name in _TABLE)
 _LONGEST = max(name.count(".") for name in _TABLE) + 1
 
 
@@ -83,6 +84,8 @@ def _innermost(action: Any) -> types.FunctionType | None:
 def _in_function(function: types.FunctionType, helpers: list[types.FunctionType]) -> Iterator[Seen]:
     held = _closure(function)
     for code in codes_in(function.__code__):
+        if not held and not any(_may_lead(name, function.__globals__) for name in code.co_names):
+            continue  # most code refers to nothing of interest, and reading it all takes its time
         ops = ops_of(code)
         for i, op in enumerate(ops):
             if op.name == "IMPORT_NAME":
@@ -98,6 +101,10 @@ def _in_function(function: types.FunctionType, helpers: list[types.FunctionType]
             if dotted is not None:
                 yield from _of_library(dotted, function, op.value, op.line)
             yield from _as_it_says(thing, op.value)
+
+
+def _may_lead(name: str, names: dict[str, Any]) -> bool:
+    return name in names or name.partition(".")[0] in _TOPS
 
 
 def _closure(function: types.FunctionType) -> dict[str, Any]:

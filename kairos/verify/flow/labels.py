@@ -8,7 +8,8 @@ save those it declassifies.  A set of labels is the bits of one integer.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from kairos.contracts.labels import marks_of
 from kairos.redaction.redactor import redactor_with
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
     from kairos.contracts.labels import Mark
     from kairos.verify.scene import Scene
 
-__all__ = ["Labels"]
+__all__ = ["Came", "Labels"]
 
 _MOST_BITS = 4_000_000_000  # of all steps together: half a gigabyte
-_OUTSIDE = -1
+_LONGEST_WAY = 12
+
+
+class Came(NamedTuple):
+    """How a label came to a step: from another (by position; None: from outside), and at first."""
+
+    step: int | None
+    origin: str
 
 
 class Labels:
@@ -224,9 +232,13 @@ class Labels:
 
     # --- what is asked of them
 
-    def told(self, bits: int) -> list[str]:
-        """Return the names of labels, in the order in which they were found."""
-        return [self.names[bit] for bit in _each(bits)]
+    def told(self, bits: int, *, most: int | None = None) -> list[str]:
+        """Return the names of labels, or of the first few, in the order they were found in."""
+        return [self.names[bit] for bit in islice(_each(bits), most)]
+
+    def holds(self, bits: int, label: str) -> bool:
+        """Tell whether a label is among some."""
+        return bool(bits >> self._bit[label] & 1) if label in self._bit else False
 
     def of_key(self, step: int, key: str) -> int:
         """Return the labels that a key bears for a step that reads it."""
@@ -236,57 +248,58 @@ class Labels:
                 bits |= self.written(writer, key)
         return bits & ~self._late[step]
 
-    def ways(self, label: str) -> dict[int, tuple[int, str]]:
-        """Return, for each step that a label reaches, the nearest place it comes from.
-
-        That is a step (by position) or -1 for an input, and the key that it came under; a step
-        that reads everything has it from where it begins.
-        """
+    def ways(self, label: str) -> dict[int, Came]:
+        """Return, for each step that a label reaches, the nearest place it comes from."""
         bit = 1 << self._bit[label]
-        graph = self.scene.graph
-        came: dict[int, tuple[int, str]] = {}
-        waiting: deque[int] = deque()
-        keys = [key for key, bits in self.at_input.items() if bits & bit]
+        steps = self.scene.graph.steps
         begins = [i for i, bits in enumerate(self.begun) if bits & bit]
-        for i in graph.order:
-            step = graph.steps[i]
-            if not self.reads[i] & bit:
-                continue
-            if step.read_keys is None:
-                origin = next((begin for begin in begins if begin != i), _OUTSIDE)
-                came[i] = (_OUTSIDE, keys[0]) if keys else (origin, graph.steps[origin].name)
-            elif key := next((key for key in keys if key in step.read_keys), None):
-                came[i] = (_OUTSIDE, key)
-            else:
-                continue
-            waiting.append(i)
-        waiting.extend(i for i in begins if i not in came)
+        came = self._firsts(bit, begins)
+        waiting = deque((*came, *(i for i in begins if i not in came)))
         done = set(waiting)
         while waiting:
             i = waiting.popleft()
+            origin = came[i].origin if i in came else steps[i].name
             for reader, key in self.readers[i]:
                 if self.reads[reader] & bit and self.written(i, key) & bit:
-                    came.setdefault(reader, (i, key))
+                    came.setdefault(reader, Came(i, origin))
                     if reader not in done:
                         done.add(reader)
                         waiting.append(reader)
         return came
 
-    def way(self, came: dict[int, tuple[int, str]], step: int) -> list[str]:
-        """Return the names along one of the `ways`, from where a label begins to a step."""
-        names: list[str] = []
-        seen: set[int] = set()
-        while step not in seen and step in came:
-            seen.add(step)
-            names.append(self.scene.graph.steps[step].name)
-            step, key = came[step]
-            if step == _OUTSIDE:
-                names.append(key)
-                break
-        else:
-            if step not in seen:
-                names.append(self.scene.graph.steps[step].name)
-        return names[::-1]
+    def _firsts(self, bit: int, begins: list[int]) -> dict[int, Came]:
+        """Find the steps that have a label from an input, or from where it begins, unnamed."""
+        graph = self.scene.graph
+        keys = [key for key, bits in self.at_input.items() if bits & bit]
+        came: dict[int, Came] = {}
+        for i in graph.order:
+            if not self.reads[i] & bit:
+                continue
+            allowed = graph.steps[i].read_keys
+            key = next((key for key in keys if allowed is None or key in allowed), None)
+            first = next((begin for begin in begins if begin != i), None)
+            if key is not None:
+                came[i] = Came(None, key)
+            elif allowed is None and first is not None:
+                came[i] = Came(first, graph.steps[first].name)
+        return came
+
+    def way(self, came: dict[int, Came], step: int) -> list[str]:
+        """Return the names along one of the `ways`, from where a label begins to a step.
+
+        Of a long way the middle is left out.
+        """
+        steps = self.scene.graph.steps
+        names = [steps[step].name]
+        at, seen = came.get(step), {step}
+        origin = at.origin if at else ""
+        while at is not None and at.step is not None and at.step not in seen:
+            if len(names) > _LONGEST_WAY:
+                return [origin, "…", *names[:0:-1][-_LONGEST_WAY + 2 :], names[0]]
+            seen.add(at.step)
+            names.append(steps[at.step].name)
+            at = came.get(at.step)
+        return names[::-1] if not origin or names[-1] == origin else [origin, *names[::-1]]
 
 
 def _given(scene: Scene) -> dict[str, None]:

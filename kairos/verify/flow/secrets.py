@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kairos.step import Step
+    from kairos.verify.flow.labels import Came
     from kairos.verify.scene import Scene
     from kairos.verify.touching import Seen
 
@@ -23,8 +24,9 @@ __all__ = ["find_leaks"]
 
 _LEAVES = ("model", "network")
 _TO = {"model": "a model", "network": "the network"}
-_MOST_WAYS = 200  # each is a search through the plan
+_MOST_WAYS = 50  # each is a search through the plan
 _MOST_DETAILS = 20
+_MOST_NAMES = 100
 
 
 def find_leaks(scene: Scene) -> Iterator[Finding]:
@@ -37,15 +39,15 @@ def find_leaks(scene: Scene) -> Iterator[Finding]:
     if not sinks and not trusting:
         return
     labels = Labels(scene)
-    came: dict[str, dict[int, tuple[int, str]]] = {}
+    came: dict[str, dict[int, Came]] = {}
     for i, seen in sinks.items():
         if leaking := labels.reads[i] & ~labels.declassified[i]:
-            yield _leak(labels, i, labels.told(leaking), seen, came)
+            yield _leak(labels, i, leaking, seen, came)
     for i in trusting:
-        held = {*labels.told(labels.reads[i] | labels.offered[i])}
+        held = labels.reads[i] | labels.offered[i]
         for name in steps[i].declassify:
-            if name not in held:
-                yield _idle(steps[i], name, held)
+            if not labels.holds(held, name):
+                yield _idle(steps[i], name, labels.told(held, most=_MOST_NAMES))
 
 
 def _leaves(step: Step) -> tuple[Seen, ...] | None:
@@ -58,19 +60,22 @@ def _leaves(step: Step) -> tuple[Seen, ...] | None:
 def _leak(
     labels: Labels,
     at: int,
-    names: list[str],
+    leaking: int,
     seen: tuple[Seen, ...],
-    came: dict[str, dict[int, tuple[int, str]]],
+    came: dict[str, dict[int, Came]],
 ) -> Finding:
     step = labels.scene.graph.steps[at]
+    names = labels.told(leaking, most=_MOST_DETAILS)
     ways = []
-    for name in names[:_MOST_DETAILS]:
+    for name in names:
         if name not in came and len(came) < _MOST_WAYS:
             came[name] = labels.ways(name)
         way = labels.way(came[name], at) if name in came else []
         ways.append(way or [name, step.name])
     first = " → ".join(ways[0])
-    quoted = listed([f"'{name}'" for name in names])
+    quoted = ", ".join(f"'{name}'" for name in names[:5])
+    if (more := leaking.bit_count() - 5) > 0:
+        quoted += f" and {more} more"
     where = _TO["model" if "model" in step.touches or _is_model(seen) else "network"]
     found = found_in(
         step,
@@ -83,7 +88,7 @@ def _leak(
     )
     details = tuple(
         Detail(name, " → ".join(way), f"declassify=['{name}'], or no way there")
-        for name, way in zip(names, ways, strict=False)
+        for name, way in zip(names, ways, strict=True)
     )
     return replace(found, source=ways[0][0], details=details if len(names) > 1 else ())
 
@@ -101,12 +106,12 @@ def _mended(step: Step, names: list[str], way: list[str]) -> str:
     return f"declassify={names[:1]} where '{way[-2]}' no longer holds it; or {trusted}"
 
 
-def _idle(step: Step, name: str, held: set[str]) -> Finding:
+def _idle(step: Step, name: str, held: list[str]) -> Finding:
     return found_in(
         step,
         "KRS221",
         f"declassifies '{name}', which never reaches it",
-        expected=listed(sorted(held)) or "no label reaches it",
+        expected=listed(held) or "no label reaches it",
         found=f"'{name}'",
         fix=did_you_mean(name, held) or f"take '{name}' out of its declassify",
     )
