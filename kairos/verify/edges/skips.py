@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import re
+import sys
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -59,14 +61,30 @@ def _mentions(function: FunctionType) -> bool:
     defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
     if any(one is SKIP for one in (*cells, *defaults)):
         return True
-    names = frozenset(_names(function.__code__))
     known = function.__globals__
-    if any(_is_ours(known.get(name)) for name in names):
-        return True
-    # `kairos.SKIP`, or an import inside the function; an enum's own SKIP is another
-    return not names.isdisjoint(_NAMES) and any(
-        name.partition(".")[0] == "kairos" or _is_package(known.get(name)) for name in names
-    )
+    # most functions name nothing of the kind, and need not be read
+    return any(
+        name in _NAMES or _is_ours(known.get(name)) for name in _names(function.__code__)
+    ) and _loads(function.__code__, known)
+
+
+def _loads(code: CodeType, known: dict[str, Any]) -> bool:
+    """Say whether code gets hold of SKIP: by its name, from its module, or by an import."""
+    module: Any = None
+    for each in dis.get_instructions(code):
+        name = each.argval
+        if each.opname in {"LOAD_GLOBAL", "LOAD_NAME"}:
+            module = known.get(name)
+            if _is_ours(module):
+                return True
+        elif each.opname == "IMPORT_NAME":
+            module = sys.modules.get(name)
+        elif each.opname in {"IMPORT_FROM", "LOAD_ATTR", "LOAD_METHOD"}:
+            if name in _NAMES and _is_package(module):
+                return True
+            if each.opname != "IMPORT_FROM":
+                module = getattr(module, name, None) if _is_package(module) else None
+    return any(_loads(one, known) for one in code.co_consts if isinstance(one, CodeType))
 
 
 def _is_ours(thing: Any) -> bool:

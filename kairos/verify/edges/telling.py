@@ -10,7 +10,7 @@ from kairos.source import defined_at
 from kairos.verify.findings import CODES, Detail, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kairos.redaction.redactor import Redactor
     from kairos.source import Place
@@ -66,8 +66,8 @@ def _undecided(wire: Wire, known: Known, scene: Scene) -> Finding:
         "KRS104",
         f"{_looks_at(wire, scene)} is checked when it runs: {known.verdict.reason}",
         scene,
-        expected=_name_of_consumer(wire),
-        found=_name_of_producer(wire),
+        expected=_name_of_consumer(wire, scene),
+        found=_name_of_producer(wire, scene),
         fix=_fix_of_unknown(wire, known, scene),
     )
 
@@ -92,8 +92,8 @@ def _assumed(wire: Wire, known: Known, scene: Scene) -> Finding:
         "KRS105",
         f"{_looks_at(wire, scene)} is proved, assuming that {_closed(wire, known, scene)}",
         scene,
-        expected=_name_of_consumer(wire),
-        found=_name_of_producer(wire),
+        expected=_name_of_consumer(wire, scene),
+        found=_name_of_producer(wire, scene),
         fix=f"declare in {_listed(names)} the keys that are read, or return a model instead",
     )
 
@@ -114,8 +114,8 @@ def _at_odds(wire: Wire, known: Known, scene: Scene) -> Finding:
         "KRS102" if refuted else "KRS103",
         message,
         scene,
-        expected=_name_of_consumer(wire),
-        found=_name_of_producer(wire),
+        expected=_name_of_consumer(wire, scene),
+        found=_name_of_producer(wire, scene),
         fix=_fix(wire, known, details, scene),
         details=details,
         witness=_witness(wire, known, redactor),
@@ -183,24 +183,33 @@ def _looks_at(wire: Wire, scene: Scene) -> str:
     return "its input contract" if through == "input_contract" else f"its when= of '{key}'"
 
 
-def _name_of_consumer(wire: Wire) -> str:
+def _name_of_consumer(wire: Wire, scene: Scene) -> str:
     name = "anything" if wire.contract is None else wire.contract.name
+    name = _masked(name, [wire.edge.key, *wire.handed], scene)
     return f"list[{name}]" if wire.edge.through == "item" else name
 
 
-def _name_of_producer(wire: Wire) -> str | None:
+def _name_of_producer(wire: Wire, scene: Scene) -> str | None:
     if wire.edge.through == "input_contract":
-        return _listed([f"{key}: {_named(handed)}" for key, handed in wire.handed.items()]) or None
-    return _named(*wire.handed.values())
+        each = [f"{key}: {_named(handed, scene)}" for key, handed in wire.handed.items()]
+        return _listed(each) or None
+    (handed,) = wire.handed.values()
+    return _named(handed, scene)
 
 
-def _named(handed: Handed) -> str:
+def _named(handed: Handed, scene: Scene) -> str:
     if handed.contract is None:
         return "no contract"
-    name = handed.contract.name
+    name = _masked(handed.contract.name, [handed.key], scene)
     if handed.is_list:
         name = f"list[{name} | None]" if handed.holes else f"list[{name}]"
     return f"{name} | None" if handed.nulls else name
+
+
+def _masked(name: str, keys: Iterable[str], scene: Scene) -> str:
+    """Mask the name of a contract that has values in it, where they may be secret."""
+    redactor = redactor_with(scene.sensitive_keys)
+    return MASK if "Literal[" in name and any(map(redactor.is_sensitive, keys)) else name
 
 
 # --- the fields
@@ -264,7 +273,7 @@ def _fix(wire: Wire, known: Known, details: tuple[Detail, ...], scene: Scene) ->
     owner = _owner(wire, first.path)
     field = first.path.partition(".")[2]
     if not field or first.found == MASK:
-        source, needed, given = _source(wire, scene), _name_of_consumer(wire), first.found
+        source, needed, given = _source(wire, scene), _name_of_consumer(wire, scene), first.found
         return f"have {source} return {needed}, or accept {given} in {step.name}"
     return _fix_of_field(first, f"'{field}'", owner, step.name)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kairos.verify.proof.outcome import Fault
+from kairos.verify.proof.terms import Items, Props
 from kairos.verify.proof.words import worded
 
 if TYPE_CHECKING:
@@ -12,10 +13,14 @@ if TYPE_CHECKING:
 
     from kairos.verify.proof.ground import Ground
     from kairos.verify.proof.reading import Reader
+    from kairos.verify.proof.terms import Table
 
-__all__ = ["Looker"]
+__all__ = ["Looker", "Way", "pinned", "values_at"]
 
 _MOST_DEPTH = 8
+
+Way: TypeAlias = "tuple[str | None, ...]"
+"""A way into a value: names of properties, and None for an item."""
 
 
 class Looker:
@@ -29,13 +34,13 @@ class Looker:
     def faults(self) -> list[Fault]:
         """Return every fault, outermost first; at least one."""
         emitted, accepted = self._emitted.document, self._accepted.document
-        found = list(self._at("$", emitted, accepted, 0))
+        found = list(self._at((), emitted, accepted))
         if found:
             return found
-        return [self._fault("$", emitted, accepted)]
+        return [self._fault((), emitted, accepted)]
 
-    def _fault(self, path: str, emitted: Any, accepted: Any, lit: int | None = None) -> Fault:
-        return Fault(path, self._has(emitted), self._needs(accepted), lit)
+    def _fault(self, at: Way, emitted: Any, accepted: Any) -> Fault:
+        return Fault(_path(at), self._has(emitted), self._needs(accepted), at=at)
 
     def _has(self, emitted: Any) -> str:
         return worded(emitted, self._emitted.plain)
@@ -48,38 +53,65 @@ class Looker:
         other = self._ground.part(self._accepted, accepted)
         return self._ground.search.solve([one, -other]).found
 
-    def _at(self, path: str, emitted: Any, accepted: Any, depth: int) -> Iterator[Fault]:
+    def _at(self, at: Way, emitted: Any, accepted: Any) -> Iterator[Fault]:
         if not self._clash(emitted, accepted):
             return
         emitted, accepted = self._emitted.plain(emitted), self._accepted.plain(accepted)
         inner: list[Fault] = []
-        if depth < _MOST_DEPTH and isinstance(emitted, dict) and isinstance(accepted, dict):
+        if len(at) < _MOST_DEPTH and isinstance(emitted, dict) and isinstance(accepted, dict):
             if emitted.get("type") == "object" and accepted.get("type") == "object":
-                inner = list(self._of_properties(path, emitted, accepted, depth))
+                inner = list(self._of_properties(at, emitted, accepted))
             elif emitted.get("type") == "array" and accepted.get("type") == "array":
                 both = emitted.get("items", True), accepted.get("items", True)
-                inner = list(self._at(f"{path}[*]", *both, depth + 1))
-        yield from inner or [self._fault(path, emitted, accepted)]
+                inner = list(self._at((*at, None), *both))
+        yield from inner or [self._fault(at, emitted, accepted)]
 
     def _of_properties(
-        self, path: str, emitted: dict[str, Any], accepted: dict[str, Any], depth: int
+        self, at: Way, emitted: dict[str, Any], accepted: dict[str, Any]
     ) -> Iterator[Fault]:
         has, wants = emitted.get("properties", {}), accepted.get("properties", {})
         rest = emitted.get("additionalProperties", True)
         always = set(emitted.get("required", ()))
         required = accepted.get("required", ())
         for name in dict.fromkeys((*wants, *required)):
-            here, part = f"{path}.{name}", has.get(name, rest)
+            here, part = (*at, name), has.get(name, rest)
             if name in required and name not in always:
                 said = "missing" if part is False else f"{self._has(part)}, may be missing"
                 lit = self._ground.table.atom("required", name)
-                yield Fault(here, said, f"required {self._needs(wants.get(name, True))}", lit)
+                yield Fault(
+                    _path(here), said, f"required {self._needs(wants.get(name, True))}", lit
+                )
             elif part is not False:
-                yield from self._at(here, part, wants.get(name, True), depth + 1)
+                yield from self._at(here, part, wants.get(name, True))
         if accepted.get("additionalProperties", True) is not False:
             return
         for name, part in has.items():
             if name not in wants and part is not False:
-                yield Fault(f"{path}.{name}", self._has(part), "no such key")
+                yield Fault(_path((*at, name)), self._has(part), "no such key")
         if rest is not False:
-            yield Fault(f"{path}.*", "any other key", "no other keys")
+            yield Fault(_path((*at, "*")), "any other key", "no other keys")
+
+
+def _path(at: Way) -> str:
+    return "$" + "".join("[*]" if name is None else f".{name}" for name in at)
+
+
+def values_at(at: Way, value: Any) -> list[Any]:
+    """Return what stands in a value at the end of a way; several where it leads through items."""
+    found = [value]
+    for name in at:
+        if name is None:
+            found = [item for one in found if isinstance(one, list) for item in one]
+        else:
+            found = [one[name] for one in found if isinstance(one, dict) and name in one]
+    return found
+
+
+def pinned(at: Way, lit: int, table: Table) -> int:
+    """Return the literal of values in which another one holds at the end of a way."""
+    for name in reversed(at):
+        if name is None:
+            lit = table.all_of([table.items(Items((), lit)), table.more("size", 1)])
+        else:
+            lit = table.all_of([table.props(Props(((name, lit),))), table.atom("required", name)])
+    return lit

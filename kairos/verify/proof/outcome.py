@@ -12,12 +12,16 @@ Answered: TypeAlias = Literal["proved", "refuted", "coerced", "unknown"]
 
 @dataclass(frozen=True)
 class Fault:
-    """One field: where it stands, what the producer says of it, and what the consumer needs."""
+    """One field: where it stands, what the producer says of it, and what the consumer needs.
+
+    `lit` is a literal that is broken there, `at` the way to it: names, and None for an item.
+    """
 
     path: str
     producer: str
     consumer: str
     lit: int | None = field(default=None, repr=False, compare=False)
+    at: tuple[str | None, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kairos.contracts.contract import Contract, ContractBroken, compile_contract
 from kairos.exceptions import ConfigError
 from kairos.verify.proof.composition import closed
-from kairos.verify.proof.faults import Looker
+from kairos.verify.proof.faults import Looker, pinned, values_at
 from kairos.verify.proof.ground import Ground
 from kairos.verify.proof.itself import reads_its_own
 from kairos.verify.proof.limits import Budget, BudgetSpentError, UnsupportedError
@@ -21,6 +21,7 @@ from kairos.verify.proof.trials import NO_HINT, trials
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kairos.verify.proof.faults import Way
     from kairos.verify.proof.outcome import Fault
     from kairos.verify.proof.parties import Party
 
@@ -169,11 +170,25 @@ class _Comparison:
                 if answer is not None and answer not in seen:
                     seen.append(answer)
                     yield answer
+        for fault in faults[:_MOST_WITNESSES]:
+            if fault.at:
+                yield from self._other_values(fault.at, [emitted, -accepted], seen)
         while len(seen) < _MOST_WITNESSES + len(faults):
             answer = self._quietly([emitted, -accepted, -self._table.choice(seen)])
             if answer is None:
                 return
             seen.append(answer)
+            yield answer
+
+    def _other_values(self, at: Way, lits: list[int], seen: list[Any]) -> Iterator[Any]:
+        """Yield values that differ where a fault is, since the first ones may be converted."""
+        tried = [one for value in seen for one in values_at(at, value)]
+        for _ in range(_MOST_WITNESSES):
+            other = pinned(at, -self._table.choice(tried), self._table)
+            answer = self._quietly([*lits, other])
+            if answer is None:
+                return
+            tried += values_at(at, answer)
             yield answer
 
     def _trials(self, first: Any) -> Iterator[Any]:

@@ -82,8 +82,8 @@ def _kind(schema: dict[str, Any], inner: Callable[[Any], str]) -> str:
         return _object(schema, inner)
     text = _TYPES.get(kind, str(kind))
     name, _, bounds = str(schema.get("format") or "").partition(" ")
-    if kind == "string" and name in _FORMATS:
-        text, schema = f"{_FORMATS[name]} {bounds}".strip(), schema | {"format": None}
+    if kind == "string" and name in _FORMATS:  # whose pattern is that of how it is written
+        text, schema = f"{_FORMATS[name]} {bounds}".strip(), {}
     return text + _limits(schema, _LIMITS.get(kind, ()))
 
 
