@@ -23,13 +23,14 @@ from kairos.verify.proof.strings import solve_string
 from kairos.verify.proof.terms import FALSE, FAMILY, KINDS, TRUE, Lits, Table, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from kairos.verify.proof.limits import Meter
 
 __all__ = ["Search"]
 
 _MOST_DEPTH = 40
+_MANY_CHOICES = 3
 _MANY = 16  # values of an enum that cost a step of the budget
 
 
@@ -84,11 +85,36 @@ class Search:
     def _look(self, lits: Lits) -> Answer:
         tally = Tally()
         for kind in KINDS:
-            for atoms in self._cases(lits, kind):
-                answer = self._in_case(atoms, kind)
-                if tally.add(answer):
-                    return answer
+            answer = self._among(lits, kind, tally)
+            if answer is not None:
+                return answer
         return tally.verdict()
+
+    def _among(self, lits: Lits, kind: str, tally: Tally) -> Answer | None:
+        """Take the boolean structure apart into cases, and look for a value in each.
+
+        Where many choices are left, what holds in any case is asked first: it may leave no value,
+        or give one that will do.
+        """
+        waiting: list[tuple[Glance, list[int]]] = [
+            (Glance(self.table, self.evaluator, kind), sorted(lits))
+        ]
+        while waiting:
+            self.meter.spend()
+            glance, todo = waiting.pop()
+            if not self._gather(glance, todo):
+                continue
+            either = glance.smallest_choice()
+            if either is None or len(glance.choices) >= _MANY_CHOICES:
+                answer = self._in_case(frozenset(glance.atoms), kind)
+                if either is None or answer.none:
+                    if tally.add(answer):
+                        return answer
+                    continue
+                if answer.found and self.evaluator.satisfies(lits, answer.value):
+                    return answer
+            waiting += [(glance.copy(), [lit]) for lit in reversed(either)]
+        return None
 
     def _in_case(self, atoms: Lits, kind: str) -> Answer:
         opaque = [lit for lit in sorted(atoms) if self.table[lit].op == "opaque"]
@@ -143,22 +169,6 @@ class Search:
             if self.table.kind(value) == kind:
                 values.append(value)
         return values
-
-    def _cases(self, lits: Lits, kind: str) -> Iterator[Lits]:
-        """Take the boolean structure apart: yield sets of atoms that cover all there is."""
-        waiting: list[tuple[Glance, list[int]]] = [
-            (Glance(self.table, self.evaluator, kind), sorted(lits))
-        ]
-        while waiting:
-            self.meter.spend()
-            glance, todo = waiting.pop()
-            if not self._gather(glance, todo):
-                continue
-            either = glance.smallest_choice()
-            if either is None:
-                yield frozenset(glance.atoms)
-                continue
-            waiting += [(glance.copy(), [lit]) for lit in reversed(either)]
 
     def _gather(self, glance: Glance, todo: list[int]) -> bool:  # noqa: C901, PLR0912 - flat: one an operator
         """Take in what must hold, and what follows; say whether it may still hold together."""
