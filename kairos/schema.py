@@ -103,6 +103,14 @@ class Schema:
         names = [*self._fields][:_SHOWN_FIELDS]
         return f"Schema({', '.join(names)}{', …' if len(self._fields) > len(names) else ''})"
 
+    @property
+    def bare_types(self) -> dict[str, Any] | None:
+        """The types of the fields, where nothing else is asked of a value; otherwise None."""
+        more = self._model is not None or self._bare is not None or self._extra is not True
+        if more or any(field.validators for field in self._fields.values()):
+            return None
+        return {name: field.type for name, field in self._fields.items()}
+
     def extend(self, fields: Mapping[str, Any], validators: Any = None) -> Schema:
         """Return a new Schema with `fields` added; a name that is there already is replaced.
 

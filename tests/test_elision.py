@@ -6,15 +6,18 @@ hooks tell which checks were made.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, Field, PastDatetime
+from pydantic import AfterValidator, BaseModel, Field, PastDatetime, model_validator
 from typing_extensions import TypedDict
 
 from kairos import (
@@ -161,6 +164,78 @@ def test_an_input_in_the_place_of_a_step_is_checked() -> None:
     free = Step("reader", passes, read_keys=["doc"], input_contract=Schema({"doc": DOC}))
     result, checked = run([free, producer()], {"doc": {"name": 1}}, max_concurrency=1)
     assert (result.status, set(checked)) == ("failed", {"reader"})
+
+
+class Found(BaseModel):
+    """What a producer returns."""
+
+    name: Annotated[str, Field(min_length=1)]
+    at: datetime | None = None
+
+
+class Seeing(BaseModel):
+    """What its reader sees."""
+
+    doc: Found
+
+
+class SeeingTyped(TypedDict):
+    """The same."""
+
+    doc: Found
+
+
+@pytest.mark.parametrize("contract", [Seeing, SeeingTyped])
+def test_a_contract_of_the_producers_own_contracts_needs_no_proof(contract: Any) -> None:
+    script = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from test_elision import *
+result, checked = run([producer(Found), reader({contract.__name__})])
+print(result.status.value, checked, "kairos.verify" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("complete [] False\n", "")
+
+
+class Wary(BaseModel):
+    """Looks at more than the types of its fields."""
+
+    doc: Found
+
+    @model_validator(mode="after")
+    def _refuse(self) -> Wary:
+        raise ValueError("never")
+
+
+class Posted(BaseModel):
+    """The same, in another way."""
+
+    doc: Found
+
+    def model_post_init(self, context: Any) -> None:
+        """Refuse whatever comes."""
+        raise ValueError("never")
+
+
+class Closed(BaseModel, extra="forbid"):
+    """The same, of another key."""
+
+    doc: Found
+
+
+@pytest.mark.parametrize("contract", [Wary, Posted, Closed])
+def test_a_contract_that_asks_for_more_is_asked(contract: Any) -> None:
+    more = Step("more", passes)
+    last = Step("reader", passes, depends_on=["doc", "more"], input_contract=contract, retries=0)
+    result, checked = run([producer(Found), more, last])
+    assert (result.status, checked) == ("failed", ["reader"])
 
 
 # -- values that no contract let through in this run ---------------------------------------------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from kairos.contracts.contract import Contract
 
-__all__ = ["is_its_own", "reads_bare"]
+__all__ = ["fields_of", "is_its_own", "reads_bare"]
 
 _NOTHING: Any = {}
 _AS_IT_IS = frozenset({"none", "bool", "any"})
@@ -30,6 +30,7 @@ _HARMLESS = frozenset(
 _SCALARS = frozenset({"none", "bool", "int", "float", "str"})
 _CHANGES = ("strip_whitespace", "to_lower", "to_upper", "coerce_numbers_to_str")
 _RENAMES = ("validation_alias", "serialization_alias")
+_ALSO_RUNS = frozenset({"post_init", "custom_init"})
 _DEEPEST = 60
 
 
@@ -59,6 +60,28 @@ def is_its_own(producer: Contract, reads: Any, *, element: bool = False) -> bool
     if element:
         wrote = wrote.get("items_schema") if wrote["type"] == "list" else None
     return wrote is not None and (wrote is reads or wrote == reads) and not _looks_at_now(wrote)
+
+
+def fields_of(contract: Contract) -> dict[str, Any] | None:
+    """Return the core schemas of a contract's fields, where nothing else is asked of a value.
+
+    Each stands there as it would stand alone: nothing around it changes how it is read.
+    """
+    try:
+        schema: Any = contract.adapter.core_schema
+    except KairosError:
+        return None
+    around = schema.get("config", _NOTHING)
+    if schema["type"] == "model" and not any(map(schema.get, _ALSO_RUNS)):
+        schema = schema["schema"]
+    if schema["type"] not in {"typed-dict", "model-fields"} or contract.settings.keys() - {"title"}:
+        return None
+    settled = around.keys() <= {"title"} and schema.get("extra_behavior") != "forbid"
+    if not settled or "extras_schema" in schema or schema.get("config", around) is not around:
+        return None
+    if any("validation_alias" in field for field in schema["fields"].values()):
+        return None
+    return {name: field["schema"] for name, field in schema["fields"].items()}
 
 
 def _looks_at_now(schema: Any) -> bool:

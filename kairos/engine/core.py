@@ -168,10 +168,12 @@ class Engine:
 
     def _start(self, command: Start, *, inline: bool) -> None:
         step = command.step
-        recipe = self._recipes[step] or self._recipe(step)
+        elision = self._elision
+        lean = None if elision is None else elision.leans.get(step)
+        recipe = (self._recipes[step] or self._recipe(step)) if lean is None else lean.recipe
         inputs, visible = self._scope(recipe)
-        if self._elision is not None:
-            recipe = self._elision.choose(step, recipe, inputs)
+        if lean is not None and elision is not None and not elision.holds(lean, inputs):
+            recipe = self._recipes[step] or self._recipe(step)
         work = Work(
             recipe,
             command.attempt,
@@ -270,7 +272,7 @@ class Engine:
         if outcome.failure is not None:
             self._failed(outcome, outcome.failure, step, now)
         else:
-            if self._elision is not None:
+            if (outcome.skipped or outcome.writes) and self._elision is not None:
                 self._elision.note(outcome)
             self.record.write(completion(outcome, name, now))
         if item is not None and self.machine.settled(step):

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from kairos.attempt import Recipe
-from kairos.contracts.bare import is_its_own, reads_bare
+from kairos.contracts.annotations import is_schema
+from kairos.contracts.bare import fields_of, is_its_own, reads_bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,7 +33,8 @@ SECONDS = 0.1
 class Lean(NamedTuple):
     """A recipe without the checks that need not be made.
 
-    It holds where each of `keys` is there, and is what the contract of its step let through.
+    It holds where each of `keys` is there, and is what the contract of its step, or that of the
+    inputs, let through.
     """
 
     recipe: Recipe
@@ -65,8 +67,7 @@ def leans(
     found = {}
     try:
         each = list(recipes)
-        left_out = _needless([*_candidates(graph, each)], scene)
-        for step, checks in left_out.items():
+        for step, checks in _needless([*_Candidates(graph, each)], scene).items():
             lean = each[step].without(frozenset(checks))
             found[step] = Lean(lean, frozenset().union(*checks.values()))
     except Exception:  # noqa: BLE001 - a fault of ours here costs time and nothing else
@@ -77,16 +78,14 @@ def leans(
 def _needless(candidates: list[_Check], scene: Callable[[], Scene]) -> dict[int, _Needless]:
     """Return the checks that need not be made, by step, and for each which keys it looks at."""
     found: dict[int, _Needless] = {}
-    open_ = []
+    wanted = set()
     for each in candidates:
         if each.owned is not None:
             found.setdefault(each.step, {})[each.key, each.through] = each.owned
         else:
-            open_.append(each)
-    if open_:
-        seen = scene()
-        for edge, keys in _proved(seen, {(each.step, each.key, each.through) for each in open_}):
-            found.setdefault(edge.step, {})[edge.key, edge.through] = keys
+            wanted.add((each.step, each.key, each.through))
+    for edge, keys in _proved(scene(), wanted) if wanted else ():
+        found.setdefault(edge.step, {})[edge.key, edge.through] = keys
     return found
 
 
@@ -111,101 +110,109 @@ def _proved(
                 yield edge, frozenset(k for k, handed in wire.handed.items() if not handed.gap)
 
 
-def _candidates(graph: TaskGraph, recipes: list[Recipe]) -> Iterator[_Check]:
-    """Yield the checks that could be left out without a change to what an action is handed."""
-    for step, recipe in enumerate(recipes):
-        if recipe.input is not None:
-            yield _Check(step, "", "input_contract", _owned_fields(graph, recipes, recipe.input))
-        for key, contract in recipe.parameters.items():
-            if key == recipe.signature.item:
-                source = recipe.step.config.foreach or ""
-                yield from _decodable(graph, recipes, _Check(step, source, "item"), contract)
-            else:
-                yield from _decodable(graph, recipes, _Check(step, key, "parameter"), contract)
-        if recipe.when is not None:
-            for key, contract in recipe.when.contracts.items():
-                yield from _decodable(graph, recipes, _Check(step, key, "when"), contract)
+class _Candidates:
+    """The checks of a plan that could be left out without a change to what an action is handed.
 
+    Many steps share few contracts, so a pair of them is looked at once.
+    """
 
-def _decodable(
-    graph: TaskGraph, recipes: list[Recipe], check: _Check, contract: Contract
-) -> Iterator[_Check]:
-    """Yield a check where what it makes of a value is what the value's bare JSON says."""
-    position = graph.index.get(check.key)
-    if position is None:
-        return  # an input of the run: read as it is given, and given once
-    producer = recipes[position]
-    made, many, item = producer.output, producer.fans_out, check.through == "item"
-    if made is None or (many and not item):
-        return
-    element = item and not many
-    if reads_bare(made, contract, element=element):
-        same = is_its_own(made, contract.adapter.core_schema, element=element)
-        yield check._replace(owned=frozenset((check.key,)) if same else None)
+    def __init__(self, graph: TaskGraph, recipes: list[Recipe]) -> None:
+        self._graph = graph
+        self._recipes = recipes
+        self._asked: dict[tuple[int, int, bool], tuple[bool, bool]] = {}
 
+    def __iter__(self) -> Iterator[_Check]:
+        for step, recipe in enumerate(self._recipes):
+            if recipe.input is not None:
+                yield _Check(step, "", "input_contract", self._owned(recipe.input))
+            for key, contract in recipe.parameters.items():
+                if key == recipe.signature.item:
+                    source = recipe.step.config.foreach or ""
+                    yield from self._decodable(_Check(step, source, "item"), contract)
+                else:
+                    yield from self._decodable(_Check(step, key, "parameter"), contract)
+            if recipe.when is not None:
+                for key, contract in recipe.when.contracts.items():
+                    yield from self._decodable(_Check(step, key, "when"), contract)
 
-def _owned_fields(
-    graph: TaskGraph, recipes: list[Recipe], contract: Contract
-) -> frozenset[str] | None:
-    """Return the keys that an input contract names, where each is held to its step's contract."""
-    schema: Any = contract.adapter.core_schema
-    around = schema.get("config", {})
-    forbids = schema.get("extra_behavior") == "forbid" or "extras_schema" in schema
-    if schema["type"] != "typed-dict" or forbids or "extra_fields_behavior" in around:
-        return None
-    for name, field in schema["fields"].items():
-        position = graph.index.get(name)
-        if position is None or recipes[position].fans_out or "validation_alias" in field:
-            return None
-        made, reads = recipes[position].output, field["schema"]
-        # a part is the same part only under the same settings
-        inside = reads.get("config", {})
-        settled = all(inside.get(name) == value for name, value in around.items())
-        if made is None or made.settings or not settled or not is_its_own(made, reads):
-            return None
-    return None if contract.settings else frozenset(schema["fields"])
+    def _decodable(self, check: _Check, contract: Contract) -> Iterator[_Check]:
+        """Yield a check where what it makes of a value is what the value's bare JSON says."""
+        position = self._graph.index.get(check.key)
+        if position is None:
+            return  # an input of the run: it is checked when it is given
+        producer = self._recipes[position]
+        many, item = producer.fans_out, check.through == "item"
+        if producer.output is None or (many and not item):
+            return
+        bare, same = self._compared(producer.output, contract, element=item and not many)
+        if bare:
+            yield check._replace(owned=frozenset((check.key,)) if same else None)
+
+    def _compared(
+        self, producer: Contract, contract: Contract, *, element: bool
+    ) -> tuple[bool, bool]:
+        asked = (id(producer), id(contract), element)
+        known = self._asked.get(asked)
+        if known is None:
+            bare = reads_bare(producer, contract, element=element)
+            asks = bare or producer is contract
+            same = asks and is_its_own(producer, contract.adapter.core_schema, element=element)
+            known = self._asked[asked] = bare, same
+        return known
+
+    def _owned(self, contract: Contract) -> frozenset[str] | None:
+        """Return the keys that an input contract names, where each is held to its step's own.
+
+        A Schema is not even built for that: it is enough that it names those contracts.
+        """
+        declared: Any = contract.declared
+        known = is_schema(declared)
+        parts = declared.bare_types if known else fields_of(contract)
+        same: Callable[[Contract, Any], bool] = self._is_declared if known else is_its_own
+        for name, kind in (parts or {}).items():
+            position = self._graph.index.get(name)
+            made = None if position is None else self._recipes[position]
+            if made is None or made.output is None or made.fans_out or not same(made.output, kind):
+                return None
+        return None if parts is None else frozenset(parts)
+
+    def _is_declared(self, producer: Contract, kind: Any) -> bool:
+        own = is_schema(kind) and producer.declared is kind
+        return own and self._compared(producer, producer, element=False)[1]
 
 
 class Elision:
     """What a run knows of the values that it holds, to tell where a lean recipe holds.
 
-    Only a value that was checked in this very run is vouched for.  A run that is resumed therefore
-    begins with none: the values of its journal may have been let through by an earlier version of
-    the contracts, and whoever replays them has to decide here whether to vouch for them.
+    Whatever a run stores under the name of a step went through the contract of that step, but for
+    what is noted here.  A run that is resumed has to do without: the values of its journal may have
+    been let through by an earlier version of the contracts.
     """
 
-    __slots__ = ("_doubtful", "_leans", "_vouched")
+    __slots__ = ("_doubtful", "leans")
 
     def __init__(
         self, leans: Mapping[int, Lean], steps: Mapping[str, int], inputs: Mapping[str, bytes]
     ) -> None:
-        self._leans = leans
-        self._vouched = {key for key in inputs if key not in steps}
-        # for good: what follows on a doubt is that checks are made
+        self.leans = leans
+        # for good: all that follows on a doubt is that checks are made
         self._doubtful = {key for key in inputs if key in steps}
 
-    def choose(self, step: int, recipe: Recipe, inputs: Mapping[str, bytes]) -> Recipe:
-        """Return the lean recipe of a step that is to see `inputs`, where it holds."""
-        lean = self._leans.get(step)
-        if (
-            lean is None
-            or not lean.keys <= self._vouched
-            or not all(key in inputs for key in lean.keys)
-            or not self._doubtful.isdisjoint(inputs)
-        ):
-            return recipe
-        return lean.recipe
+    def holds(self, lean: Lean, inputs: Mapping[str, bytes]) -> bool:
+        """Say whether a lean recipe holds for a step that is to see `inputs`."""
+        for key in lean.keys:
+            if key not in inputs:
+                return False
+        return not self._doubtful or self._doubtful.isdisjoint(inputs)
 
     def note(self, outcome: Outcome) -> None:
-        """Take note of what an attempt brought that did not fail."""
+        """Take note of an attempt that skipped, or wrote something besides its output."""
         name = outcome.work.recipe.name
         if outcome.skipped:
             self._doubtful.add(name)  # None is stored, whatever the contract says
-        else:
-            self._vouched.add(name)
         if outcome.writes:  # not held to any contract; its own output takes the place of one
             self._doubtful.update(key for key in outcome.writes if key != name)
 
     def doubt(self, name: str) -> None:
-        """Vouch no more for a step: an element of its foreach brought nothing."""
+        """Take note that an element of a foreach brought nothing."""
         self._doubtful.add(name)
