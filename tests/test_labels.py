@@ -101,7 +101,7 @@ class Aliased(BaseModel):
     author: str
 
 
-ACCOUNT = (Mark(("pin",), "pii"), Mark(("iban",)))
+ACCOUNT = (Mark(("pin",), "pii", ()), Mark(("iban",), "", ()))  # it may hold itself
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,14 @@ ACCOUNT = (Mark(("pin",), "pii"), Mark(("iban",)))
             (Mark((), "a"), Mark((), "b"), *ACCOUNT),
         ),
         (Named, (Mark(("token",)),)),
-        (Held, (Mark(("password",)), Mark(("accounts", "pin"), "pii"), Mark(("accounts", "iban")))),
+        (
+            Held,
+            (
+                Mark(("password",)),
+                Mark(("accounts", "pin"), "pii", ("accounts",)),
+                Mark(("accounts", "iban"), "", ("accounts",)),
+            ),
+        ),
         (Either, (Mark(("number",)), Mark(("secret",)))),
         (Aliased, (Mark(("api_key",)), Mark(("p",)))),
         (Schema({"user": Schema({"pwd": str})}), (Mark(("user", "pwd")),)),
@@ -129,7 +136,7 @@ ACCOUNT = (Mark(("pin",), "pii"), Mark(("iban",)))
 )
 def test_the_sensitive_places_of_a_contract(declared: Any, marks: tuple[Mark, ...]) -> None:
     found = marks_of(compile_contract(declared), redactor_with().is_sensitive)
-    assert sorted(found) == sorted(marks)
+    assert {*found} == {*marks}
 
 
 def test_a_mark_changes_nothing_in_what_a_contract_accepts() -> None:
@@ -259,6 +266,60 @@ def test_a_step_beside_may_have_written_before() -> None:
     ask = some("ask", ["note"], touches=["model"], parallel=True)
     beside = some("beside", labels=["pii"], write_keys=["note"], parallel=True)
     assert ways(leaks(ask, beside)) == [("KRS220", "ask", "beside → ask")]
+
+
+def prompting(text: str) -> Any:
+    def ask(ctx: StepContext) -> str:
+        return repr(ctx)
+
+    ask.__kairos_prompt__ = text  # type: ignore[attr-defined]
+    ask.__kairos_touches__ = ("model",)  # type: ignore[attr-defined]
+    return ask
+
+
+class Person(BaseModel):
+    name: str
+    phone: Annotated[str, Sensitive("pii")]
+    email: Annotated[str, Sensitive("pii")]
+    account: Account
+
+
+def load_person(user: str) -> Person:
+    raise NotImplementedError(user)
+
+
+@pytest.mark.parametrize(
+    "text, labels",
+    [
+        ("{person.name}", []),
+        ("{person.email}", ["pii"]),
+        ("{person.account.sub.pin}", ["pii", "person.account.iban"]),
+        ("{person.account.sub.sub.iban}", ["pii", "person.account.iban"]),
+        ("{person.account}", ["pii", "person.account.iban"]),
+        ("{person.account.iban} {person.name}", ["pii", "person.account.iban"]),
+        ("{person}", ["pii", "person.account.iban"]),
+        ("{token.user}", ["token"]),
+    ],
+)
+def test_of_what_a_prompt_goes_into_only_what_it_takes_is_told(
+    text: str, labels: list[str]
+) -> None:
+    found = leaks(Step("person", load_person), some("token"), Step("ask", prompting(text)))
+    several = [detail.path for each in found for detail in each.details]
+    assert several == (labels if len(labels) > 1 else [])
+    assert len(found) == bool(labels)
+
+
+def test_a_prompt_over_the_elements_of_a_list_takes_what_it_names_of_each() -> None:
+    def people(user: str) -> list[Person]:
+        raise NotImplementedError(user)
+
+    def ways_to(text: str) -> list[str | None]:
+        asking = Step("ask", prompting(text), foreach="people")
+        return [f.found for f in leaks(Step("people", people), asking)]
+
+    assert ways_to("{item.name}") == []
+    assert ways_to("{item.phone}") == ["people → ask"]
 
 
 def test_a_declassification_that_concerns_nothing_is_a_warning() -> None:

@@ -2,8 +2,8 @@
 
 Two attributes of the action, set by whoever makes it (an adapter of a model, a guard)::
 
-    action.__kairos_prompt__   the text of its prompt.  The keys that its placeholders name are
-                               what it reads; they count as dependencies of its step.
+    action.__kairos_prompt__   the text of its prompt.  What its placeholders name is all that it
+                               reads of these keys; they count as dependencies of its step.
     action.__kairos_touches__  what it talks to outside the process, such as ("model",)
 
 A step can say the second itself: `Step(touches=["network"])`.  `kairos.contracts.placeholders` is

@@ -59,10 +59,14 @@ class Sensitive:
 
 
 class Mark(NamedTuple):
-    """A sensitive place in a value: its path, and the label it was given, or "" for its path."""
+    """A sensitive place in a value: its path, and the label it was given, or "" for its path.
+
+    Of what holds itself only the first place is told: it stands for others anywhere `within`.
+    """
 
     path: tuple[str, ...]
     label: str = ""
+    within: tuple[str, ...] | None = None
 
 
 def marks_of(contract: Contract, is_secret: Callable[[str], bool]) -> tuple[Mark, ...]:
@@ -90,6 +94,7 @@ class _Walk:
     def __init__(self, is_secret: Callable[[str], bool]) -> None:
         self._is_secret = is_secret
         self._definitions: dict[str, Any] = {}
+        self._again: set[str] = set()
         self.left = _MOST_NODES
 
     def through(
@@ -108,10 +113,7 @@ class _Walk:
             self._definitions |= {each["ref"]: each for each in schema["definitions"]}
             yield from self.through(schema["schema"], path, inside, named=named)
         elif kind == "definition-ref":
-            ref = schema["schema_ref"]
-            if ref not in inside:
-                target = self._definitions.get(ref)
-                yield from self.through(target, path, inside | {ref}, named=named)
+            yield from self._defined(schema["schema_ref"], path, inside, named=named)
         elif kind in _ONE_WAY:
             yield from self.through(schema[_ONE_WAY[kind]], path, inside, named=named)
         else:
@@ -122,6 +124,17 @@ class _Walk:
                     yield Mark(below)
                 # what is secret as a whole needs no names for its parts, only their own marks
                 yield from self.through(part, below, inside, named=named and not secret)
+
+    def _defined(
+        self, ref: str, path: tuple[str, ...], inside: frozenset[str], *, named: bool
+    ) -> Iterator[Mark]:
+        if ref in inside:
+            self._again.add(ref)
+            return
+        target = self._definitions.get(ref)
+        found = list(self.through(target, path, inside | {ref}, named=named))
+        holds_itself = ref in self._again
+        yield from (mark._replace(within=path) if holds_itself else mark for mark in found)
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -11,7 +11,7 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from kairos.contracts.labels import marks_of
+from kairos.contracts.labels import Mark, marks_of
 from kairos.redaction.redactor import redactor_with
 from kairos.verify.reach import upstream
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kairos.contracts.contract import Contract
-    from kairos.contracts.labels import Mark
     from kairos.verify.scene import Scene
 
 __all__ = ["Came", "Labels"]
@@ -52,6 +51,7 @@ class Labels:
         self.given = _given(scene)
         self.at_input: dict[str, int] = {}
         self.at_key: list[dict[str, int]] = [{} for _ in range(count)]
+        self._places: dict[tuple[int | None, str], list[tuple[tuple[str, ...], int]]] = {}
         self._begin()
         self.own = [self._bits(step.labels) for step in graph.steps]
         self.declassified = [
@@ -86,22 +86,23 @@ class Labels:
         scene = self.scene
         for key in (*self.given, *scene.writers):
             if self._is_secret(key):
-                self._label(key, (key,))
+                self._label_place(key, Mark((), key))
         self._by_field(scene.contract)
         for i, step in enumerate(scene.graph.steps):
             for mark in self._marks(step.contracts.output):
-                self._label(step.name, self._named(step.name, mark.path, mark.label), writer=i)
+                self._label_place(step.name, mark, writer=i)
             self._by_field(step.contracts.input)
             for name, contract in step.contracts.parameters.items():
                 over = step.config.foreach if name == step.signature.item else None
                 for mark in self._marks(contract):
-                    self._label(over or name, self._named(over or name, mark.path, mark.label))
+                    self._label_place(over or name, mark)
 
     def _by_field(self, contract: Contract | None) -> None:
         """Label the keys that are the fields of a contract."""
         for mark in self._marks(contract):
             for key in mark.path[:1] or self.given:
-                self._label(key, self._named(key, mark.path[1:], mark.label))
+                within = None if mark.within is None else mark.within[1:]
+                self._label_place(key, Mark(mark.path[1:], mark.label, within))
 
     def _marks(self, contract: Contract | None) -> tuple[Mark, ...]:
         if contract is None:
@@ -115,21 +116,18 @@ class Labels:
             self._marked[id(contract)] = found
         return found
 
-    def _named(self, key: str, path: tuple[str, ...], label: str) -> tuple[str, ...]:
-        """Return the label of a marked place; one with a secret's name is labelled as a whole."""
-        if label:
-            return (label,)
-        return () if path and self._is_secret(key) else (".".join((key, *path)),)
-
-    def _label(self, key: str, labels: Iterable[str], *, writer: int | None = None) -> None:
-        """Label a key wherever it comes from, or as one step writes it."""
-        bits = self._bits(labels)
-        if not bits:
-            return
+    def _label_place(self, key: str, mark: Mark, *, writer: int | None = None) -> None:
+        """Label a place in a key, wherever the key comes from, or as one step writes it."""
+        if not mark.label and mark.path and self._is_secret(key):
+            return  # it has its label as a whole
+        bits = self._bits((mark.label or ".".join((key, *mark.path)),))
+        path = mark.path if mark.within is None else mark.within
         if writer is None and key in self.given:
             self.at_input[key] = self.at_input.get(key, 0) | bits
+            self._places.setdefault((None, key), []).append((path, bits))
         for i in self.scene.writers.get(key, ()) if writer is None else (writer,):
             self.at_key[i][key] = self.at_key[i].get(key, 0) | bits
+            self._places.setdefault((i, key), []).append((path, bits))
 
     # --- where they go
 
@@ -146,7 +144,7 @@ class Labels:
                 continue
             direct = frozenset(graph.dependencies[i])
             for key in dict.fromkeys(step.read_keys):
-                brought[i] |= self.at_input.get(key, 0)
+                brought[i] |= self._given_to(i, key)
                 for writer in scene.writers.get(key, ()):
                     if writer in direct:
                         self.readers[writer].append((i, key))
@@ -219,7 +217,7 @@ class Labels:
                 continue
             passed[i] = self.bears[i]
             for reader, key in self.readers[i]:
-                new = self.reads[reader] | (self.written(i, key) & ~self._late[reader])
+                new = self.reads[reader] | (self._handed(i, key, reader) & ~self._late[reader])
                 if new != self.reads[reader]:
                     self.reads[reader] = new
                     if not queued[reader]:
@@ -229,6 +227,37 @@ class Labels:
     def written(self, i: int, key: str) -> int:
         """Return the labels of one key as a step writes it."""
         return self.bears[i] | (self.at_key[i].get(key, 0) & ~self.declassified[i])
+
+    def _given_to(self, reader: int, key: str) -> int:
+        """Return the labels that an input brings to a step that may read it."""
+        bits = self.at_input.get(key, 0)
+        return bits and self._looked_at(None, key, reader, bits)
+
+    def _handed(self, i: int, key: str, reader: int) -> int:
+        """Return the labels of a key as one step hands it to another."""
+        own = self.at_key[i].get(key, 0)
+        if own:
+            own = self._looked_at(i, key, reader, own) & ~self.declassified[i]
+        return self.bears[i] | own
+
+    def _looked_at(self, writer: int | None, key: str, reader: int, bits: int) -> int:
+        """Leave out the places that a prompt does not go to: of a value it reads no more."""
+        step = self.scene.graph.steps[reader]
+        if step.prompt is None or step.when is not None or key in step.signature.reads:
+            return bits
+        names = (key, "item") if key == step.config.foreach else (key,)
+        paths = [
+            tuple(part for part in each.path if isinstance(part, str))
+            for each in step.prompt.placeholders
+            if each.name in names
+        ]
+        if not paths and key != step.config.foreach:
+            return bits  # its read_keys let it read more than the prompt does
+        return _union(
+            bits
+            for place, bits in self._places[writer, key]
+            if any(place[: len(path)] == path[: len(place)] for path in paths)
+        )
 
     # --- what is asked of them
 
@@ -242,10 +271,10 @@ class Labels:
 
     def of_key(self, step: int, key: str) -> int:
         """Return the labels that a key bears for a step that reads it."""
-        bits = self.at_input.get(key, 0)
+        bits = self._given_to(step, key)
         for writer in self.scene.writers.get(key, ()):
             if any(reader == step for reader, read in self.readers[writer] if read == key):
-                bits |= self.written(writer, key)
+                bits |= self._handed(writer, key, step)
         return bits & ~self._late[step]
 
     def ways(self, label: str) -> dict[int, Came]:
@@ -260,7 +289,7 @@ class Labels:
             i = waiting.popleft()
             origin = came[i].origin if i in came else steps[i].name
             for reader, key in self.readers[i]:
-                if self.reads[reader] & bit and self.written(i, key) & bit:
+                if self.reads[reader] & bit and self._handed(i, key, reader) & bit:
                     came.setdefault(reader, Came(i, origin))
                     if reader not in done:
                         done.add(reader)
@@ -276,7 +305,14 @@ class Labels:
             if not self.reads[i] & bit:
                 continue
             allowed = graph.steps[i].read_keys
-            key = next((key for key in keys if allowed is None or key in allowed), None)
+            key = next(
+                (
+                    key
+                    for key in keys
+                    if allowed is None or (key in allowed and self._given_to(i, key) & bit)
+                ),
+                None,
+            )
             first = next((begin for begin in begins if begin != i), None)
             if key is not None:
                 came[i] = Came(None, key)
