@@ -27,6 +27,7 @@ OPAQUE = "x-kairos-opaque"
 """A keyword of kairos's own: a list of names for predicates that no keyword can say."""
 
 _SAYING = ASSERTIONS | {OPAQUE}
+_REFERS = "'$"  # how a key such as $ref or $id begins
 _MOST_DEPTH = 100
 _MOST_VALUES = 200_000
 _MOST_BUILT = 1_000  # of these, lists and objects, which are spelled out
@@ -81,8 +82,19 @@ class Reader:
             raise UnsupportedError(f"schemas in one another deeper than {_MOST_DEPTH}")
         held = self._parts.get(id(schema))
         if held is None:  # with the schema, whose identity must not pass to another
-            held = self._parts[id(schema)] = schema, self._read_new(schema, depth)
+            held = self._parts[id(schema)] = schema, self._read_once(schema, depth)
         return held[1]
+
+    def _read_once(self, schema: dict[str, Any], depth: int) -> int:
+        """Read a schema that refers to nothing once for all documents."""
+        text = repr(schema)
+        if _REFERS in text:
+            return self._read_new(schema, depth)
+        spelled = self._table.spelled
+        found = spelled.get(text)
+        if found is None:
+            found = spelled[text] = self._read_new(schema, depth)
+        return found
 
     def _read_new(self, schema: dict[str, Any], depth: int) -> int:
         self._meter.spend()

@@ -115,6 +115,7 @@ class Table:
         self._terms: list[Term] = [Term("none", None), Term("and", ())]
         self._targets: dict[int, int] = {}
         self.outlines: dict[int, Any] = {}  # what `glance` found out about literals
+        self.spelled: dict[str, int] = {}  # schemas without references, by how they are written
 
     def __len__(self) -> int:
         return len(self._terms)
