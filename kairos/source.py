@@ -44,8 +44,9 @@ class Place:
 
     @property
     def column(self) -> int:
-        """The column, counted from 1."""
-        return self._position()[1]
+        """The column in characters, counted from 1."""
+        line, column, _ = self._position()
+        return column if column == 1 else _in_characters(self.file, line, column)
 
     @property
     def last_line(self) -> int:
@@ -74,6 +75,16 @@ class Place:
         return f"Place({self})"
 
 
+def _in_characters(file: str, line: int, column: int) -> int:
+    """Return a column that counts characters for one that counts the bytes of UTF-8."""
+    import linecache  # noqa: PLC0415 - only who asks for a column pays for it
+
+    text = linecache.getline(file, line)
+    if text.isascii():
+        return column
+    return len(text.encode("utf-8", "replace")[: column - 1].decode("utf-8", "replace")) + 1
+
+
 class _Spot(Place):
     """A place that is known by its numbers, such as that of a comment."""
 
@@ -87,6 +98,10 @@ class _Spot(Place):
     @property
     def file(self) -> str:
         return self._file
+
+    @property
+    def column(self) -> int:
+        return self._column
 
     def _position(self) -> tuple[int, int, int]:
         return self._line, self._column, self._line

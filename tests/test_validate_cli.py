@@ -555,3 +555,16 @@ def test_an_interrupt_while_importing_ends_the_command() -> None:
     done = process("validate", "flow.py")
     assert (done.returncode, done.stdout) == (130, "")
     assert "Traceback" not in done.stderr
+
+
+def test_a_column_counts_characters() -> None:
+    line = 'x = "größe 名前"; wf = Workflow("w", [Step("a", print)])\n'
+    write(flow="from kairos import Step, Workflow\n" + line)
+    assert f"flow.py:2:{line.index('Step') + 1}  KRS" in kairos("flow.py").stdout
+
+
+def test_a_stray_comment_is_told_once_for_a_module_with_several_workflows() -> None:
+    write(
+        two=SOUND.format(name="a") + SOUND.format(name="b") + "x = 1  # kairos: allow KRS204: so\n"
+    )
+    assert [each["code"] for each in document("two.py")["findings"]] == ["KRS302"]

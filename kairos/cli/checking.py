@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from kairos.cli.loading import Loaded
 
 __all__ = ["Checked", "Modules", "check"]
+
+_OF_COMMENTS = {"KRS301", "KRS302"}
 
 
 class Checked(NamedTuple):
@@ -100,8 +103,17 @@ def _examined(target: str, workflows_dir: str | None, *, is_listed: bool) -> Ite
 
 def _each(target: str, loaded: Loaded) -> Iterator[Checked]:
     file = loaded.module.__file__ or target
+    told: set[str] = set()
     for variable, workflow in loaded.every().items():
-        yield Checked(target, file, variable, workflow, workflow.verify())
+        report = workflow.verify()
+        # each workflow of a file sees the comments that belong to none of them
+        findings = tuple(
+            finding
+            for finding in report.findings
+            if not (finding.code in _OF_COMMENTS and f"{finding.code} {finding.where!r}" in told)
+        )
+        told.update(f"{finding.code} {finding.where!r}" for finding in findings)
+        yield Checked(target, file, variable, workflow, replace(report, findings=findings))
 
 
 def _identity(checked: Checked) -> tuple[object, ...]:

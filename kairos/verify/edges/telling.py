@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["assumption", "finding_about"]
 
-_MOST_WITNESS = 200
+_MOST_WITNESS = 100_000  # characters: a program reads it whole, and text is cut to what fits
 _MOST_NAMES = 3
 _INPUTS = "inputs"
 _NO_KEYS = frozenset({"no such key", "no other keys"})
