@@ -15,6 +15,7 @@ they would refuse of that.  What is built are ordinary steps of an ordinary `Wor
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pydantic import ConfigDict, Field, create_model
@@ -30,7 +31,7 @@ from kairos.step import Step, declared_step
 from kairos.workflow import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from kairos.source import Place
 
@@ -201,21 +202,29 @@ class Wiring:
                 found=type(action).__name__,
             )
         declared = declared_step(action)
-        own = own_name(action) if declared is None else declared.name
-        name: str = options.pop("name", None) or own
+        name = options.pop("name", None)
+        if name is None:
+            name = own_name(action) if declared is None else declared.name
         if name == "<lambda>":
             raise ConfigError(
                 "a lambda has no name to call its step by",
                 where=place,
                 fix="add name='...', or write a function",
             )
-        return name
+        return name  # type: ignore[no-any-return]  # Step refuses what is no name
 
     def _keys(
         self, name: str, references: Iterable[Any], place: Place | None, *, what: str = ""
     ) -> list[str]:
         """Return what references stand for, or refuse them."""
         keys: list[str] = []
+        if isinstance(references, (Ref, str)) or not isinstance(references, Iterable):
+            raise ConfigError(
+                f"{what} of step '{name}' is no list of references",
+                where=place,
+                found=type(references).__name__,
+                fix=f"write {what}[...]",
+            )
         for reference in references:
             if not isinstance(reference, Ref):
                 called = getattr(reference, "__name__", None) if callable(reference) else None

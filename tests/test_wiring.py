@@ -265,6 +265,28 @@ def test_an_element_and_a_step_of_its_parameters_name_are_two_things() -> None:
     assert wiring.workflow().run({"start": 2, "numbers": [50, 60]}).output == [30, 40]
 
 
+def test_a_parameter_called_item_is_filled_like_any_other() -> None:
+    def shown(item: int, other: Annotated[int, From("nowhere")]) -> list[int]:
+        return [item, other]
+
+    wiring = Wiring("item")
+    wiring.add(shown, wiring.input("one", int), wiring.input("two", int))
+    assert wiring.workflow().run({"one": 1, "two": 2}).output == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "made, note", [({"a"}, set[str]), (("a",), tuple[str, ...]), (["a"], list[str])]
+)
+def test_a_foreach_runs_over_sets_and_tuples_too(made: Any, note: Any) -> None:
+    def tags() -> Any:
+        return made
+
+    tags.__annotations__["return"] = note
+    wiring: Any = Wiring("many")
+    wiring.foreach(lambda tag: tag * 2, wiring.add(tags), name="twice")
+    assert wiring.workflow().run().output == ["aa"]
+
+
 def test_an_element_that_failed_is_none_to_the_next() -> None:
     def inverse(number: int) -> float:
         return 1 / number
@@ -429,6 +451,10 @@ REFUSED = [
     Refused(lambda w, url: w.add(fetch, "u"), ("no reference", "found: str")),
     Refused(lambda w, url: w.foreach(price, [1]), ("no reference", "found: list")),
     Refused(lambda w, url: w.add(fetch, url, after=["url"]), ("no reference", "after=")),
+    Refused(lambda w, url: w.add(fetch, url, after=url), ("after= of step 'fetch'", "after=[...]")),
+    Refused(lambda w, url: w.add(fetch, url, after="url"), ("no list of references",)),
+    Refused(lambda w, url: w.add(fetch, url, name=""), ("bad step name",)),
+    Refused(lambda w, url: w.add(fetch, url, name=5), ("a step's name is not one",)),
     Refused(lambda w, url: w.add(pair), ("takes 1 to 2", "is given 0", "nothing for 'first'")),
     Refused(lambda w, url: w.add(fetch, url, w.input("b", int)), ("takes 1 reference", "given 2")),
     Refused(lambda w, url: w.foreach(lambda: 1, url, name="n"), ("takes 0", "given 1")),
