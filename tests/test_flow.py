@@ -17,7 +17,7 @@ from kairos.exceptions import ConfigError
 from kairos.failure import FailurePolicy
 from kairos.plan import TaskGraph
 from kairos.schema import Schema
-from kairos.step import Step, StepContext, step
+from kairos.step import SKIP, Skip, Step, StepContext, step
 from kairos.verify.code import usage_of
 from kairos.verify.flow import FLOW_PASSES
 from kairos.verify.flow.paths import lead
@@ -485,6 +485,10 @@ def fetch(topic: str) -> Doc:
     raise NotImplementedError(topic)
 
 
+def fetch_or_skip(topic: str) -> Doc | Skip:
+    return SKIP if topic else fetch(topic)
+
+
 def fetch_all(docs: list[Doc]) -> list[Doc]:
     return docs
 
@@ -504,6 +508,7 @@ def prompted(text: str, **options: Any) -> list[tuple[str, Severity]]:
         Step("many", fetch_all),
         Step("each", lambda item: item, foreach="many", output_contract=Doc),
         Step("maybe", fetch, when=lambda topic: topic),
+        Step("skipping", fetch_or_skip),
         some("open", output_contract=Schema({"a": str})),
         some("bare"),
     ]
@@ -557,6 +562,7 @@ def test_a_path_that_no_value_has_is_an_error(text: str) -> None:
         "{many[0].title}",
         "{each[0]}",
         "{maybe.title}",
+        "{skipping.title}",
         "{open.b}",
         "{fetch.inner.title}",
     ],

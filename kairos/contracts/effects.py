@@ -74,11 +74,27 @@ def checked_touches(said: Any, label: str, place: Place | None) -> tuple[str, ..
 
 
 def _attribute(action: Any, name: str) -> Any:
-    """Look an attribute up, also through partials; a decorator copies it by itself."""
+    """Look an attribute up, also through partials; a decorator copies it by itself.
+
+    Only one that is really there: a mock would answer to any name.
+    """
     while True:
         if type(action) is types.FunctionType and not action.__dict__:
             return None
-        found = getattr(action, name, None)
-        if found is not None or not isinstance(action, functools.partial):
-            return found
+        if isinstance(action, types.MethodType):
+            action = action.__func__
+            continue
+        if name in _held(action):
+            return getattr(action, name)
+        if not isinstance(action, functools.partial):
+            return None
         action = action.func
+
+
+def _held(action: Any) -> set[str]:
+    kinds = action.__mro__ if isinstance(action, type) else type(action).__mro__
+    held = {name for kind in kinds for name in vars(kind)}
+    try:
+        return held | {*object.__getattribute__(action, "__dict__")}
+    except AttributeError:  # it has slots
+        return held

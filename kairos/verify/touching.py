@@ -7,12 +7,15 @@ Nothing is called, imported or asked for an attribute that its module does not h
 
 from __future__ import annotations
 
+import functools
 import linecache
 import re
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kairos.contracts.effects import touches_of
+from kairos.exceptions import ConfigError
 from kairos.verify.code import codes_in, function_of, ops_of
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ _TABLE: dict[str, str] = {
 # Of such a library, but it sends nothing.
 _QUIET = frozenset({"gethostname", "codes", "exceptions", "errors", "types", "TimeoutExpired"})
 _MOST_HELPERS = 20
+_MOST_LAYERS = 20
 _TOPS = frozenset(name.partition(".")[0] for name in _TABLE)
 _LONGEST = max(name.count(".") for name in _TABLE) + 1
 
@@ -73,11 +77,13 @@ def seen_touches(step: Step) -> tuple[Seen, ...]:
 
 
 def _innermost(action: Any) -> types.FunctionType | None:
-    for _ in range(20):
-        inner = getattr(action, "func", None) or getattr(action, "__wrapped__", None)
-        if inner is None:
+    for _ in range(_MOST_LAYERS):
+        if isinstance(action, functools.partial):
+            action = action.func
+        elif "__wrapped__" in getattr(action, "__dict__", ()):
+            action = action.__wrapped__
+        else:
             break
-        action = inner
     return function_of(action) or function_of(type(action).__call__)
 
 
@@ -95,12 +101,17 @@ def _in_function(function: types.FunctionType, helpers: list[types.FunctionType]
             if op.name not in {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF"} or op.value not in names:
                 continue
             thing = names[op.value]
-            if isinstance(thing, types.FunctionType) and thing.__globals__ is function.__globals__:
-                helpers += [thing] if thing not in (function, *helpers) else []
-            dotted = _dotted(thing, [each.value for each in _attributes(ops, i + 1)])
+            if type(thing) is types.FunctionType and thing.__globals__ is function.__globals__:
+                helpers += [thing] if thing is not function and thing not in helpers else []
+            try:
+                dotted = _dotted(thing, [each.value for each in _attributes(ops, i + 1)])
+                said = _said_by(thing)
+            except Exception:  # noqa: BLE001, S112 - a foreign object may answer with anything
+                continue
             if dotted is not None:
                 yield from _of_library(dotted, function, op.value, op.line)
-            yield from _as_it_says(thing, op.value)
+            for each in said:
+                yield Seen(each, op.value, f"through {op.value}, which says so")
 
 
 def _may_lead(name: str, names: dict[str, Any]) -> bool:
@@ -157,14 +168,14 @@ def _of_library(
             return
 
 
-def _as_it_says(thing: Any, name: str) -> Iterator[Seen]:
-    """Read what an object that the code calls says of itself (see kairos.contracts.effects)."""
-    said: Any = None
-    for held in (getattr(thing, "__dict__", None), type(thing).__dict__):
-        if isinstance(held, dict | types.MappingProxyType):
-            said = said or held.get("__kairos_touches__")
-    if isinstance(said, tuple | list | frozenset):
-        yield from (Seen(str(each), name, f"through {name}, which says so") for each in said)
+def _said_by(thing: Any) -> tuple[str, ...]:
+    """Return what an object that code refers to says of itself (see kairos.contracts.effects)."""
+    if isinstance(thing, types.ModuleType):
+        return ()
+    try:
+        return touches_of(thing, "", None)
+    except ConfigError:
+        return ()
 
 
 def _place(function: types.FunctionType, name: str, line: int | None) -> str:

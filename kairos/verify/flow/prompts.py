@@ -8,6 +8,7 @@ from kairos.contracts.contract import Contract
 from kairos.contracts.placeholders import Placeholder
 from kairos.enums import ForeachPolicy, Severity
 from kairos.exceptions import did_you_mean
+from kairos.verify.edges.skips import returns_skip
 from kairos.verify.findings import Finding, found_in
 from kairos.verify.flow.keys import listed
 from kairos.verify.flow.paths import lead
@@ -83,7 +84,8 @@ class _Source(NamedTuple):
     """What a key holds: who produces it, by what contract, and how a path into it begins.
 
     The value is a list of what the contract describes where it comes of a foreach (`many`), whose
-    elements may be None (`partial`); it may be None itself where its producer has a `when=`.
+    elements may be None (`partial`); it may be None itself where its producer is skipped, by its
+    `when=` or by itself.
     """
 
     producer: str
@@ -129,13 +131,15 @@ def _source_of(scene: Scene, step: Step, placeholder: Placeholder) -> _Source | 
         return None
     config = producer.config
     many = config.foreach is not None
+    returned = returns_skip(producer)
     return _Source(
         key,
         producer.contracts.output,
         into,
         many=many,
-        partial=many and config.foreach_policy is ForeachPolicy.ALLOW_PARTIAL,
-        skips=producer.when is not None and not into,  # a foreach over None fails beforehand
+        partial=many and (returned or config.foreach_policy is ForeachPolicy.ALLOW_PARTIAL),
+        # a foreach over None fails beforehand
+        skips=(producer.when is not None or (returned and not many)) and not into,
     )
 
 
@@ -167,7 +171,7 @@ def _checked(
     if led.answer == "absent" and at >= 0:
         yield _absent(step, placeholder, source, led, at)
     elif led.answer == "maybe":
-        skips = f", since {source.producer} has a when=" if source.skips else ""
+        skips = f", where {source.producer} is skipped" if source.skips else ""
         yield found_in(
             step,
             "KRS218",
