@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kairos.enums import Severity
 from kairos.plan import mermaid_nodes
+from kairos.verify.layout import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,5 +132,5 @@ def _edges_of_proof(proof: Proof) -> list[tuple[int | str, int]]:
 def _quoted(text: str) -> str:
     """Return text for a quoted label: Mermaid takes `#quot;` and numbers for characters."""
     return "".join(
-        char if char.isalnum() or char in " _-.,:/()" else f"#{ord(char)};" for char in text
+        char if char.isalnum() or char in " _-.,:/()" else f"#{ord(char)};" for char in shown(text)
     )
