@@ -3,45 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kairos.exceptions import ConfigError
+from kairos.models.reply import ModelResponse, TokenUsage
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = ["ModelAdapter", "ModelResponse", "TokenUsage", "sdk"]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
-    """What one call consumed, as the provider counted it.
-
-    `estimated_cost_usd` is None when the price is not known: unknown is never free.
-    """
-
-    input_tokens: int
-    output_tokens: int
-    total_tokens: int
-    estimated_cost_usd: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelResponse:
-    """One answer: the whole `text`, who gave it, what it cost, how many milliseconds it took.
-
-    `raw` is the SDK's own object.  It stays out of the repr and of comparisons, since it may
-    hold the prompt, headers or a key.  `metadata` is for what providers do not have in common.
-    """
-
-    text: str
-    model: str
-    usage: TokenUsage
-    latency_ms: float
-    raw: Any = field(default=None, repr=False, compare=False)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ModelAdapter(Protocol):

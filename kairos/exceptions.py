@@ -153,7 +153,11 @@ class ValidationError(KairosError):
 
 
 class ExecutionError(KairosError):
-    """A step's action failed; `step_id` and `attempt` say which."""
+    """A step's action failed; `step_id` and `attempt` say which.
+
+    Whoever raises it may know more than a policy can: `retryable=False` says that a further
+    attempt would fail in the same way, `retry_after` how many seconds to wait at least.
+    """
 
     def __init__(
         self,
@@ -161,11 +165,15 @@ class ExecutionError(KairosError):
         *,
         step_id: str | None = None,
         attempt: int | None = None,
+        retryable: bool = True,
+        retry_after: float | None = None,
         **told: Unpack[Told],
     ) -> None:
         super().__init__(message, **told)
         self.step_id = step_id
         self.attempt = attempt
+        self.retryable = retryable
+        self.retry_after = retry_after
 
 
 class StepTimeoutError(ExecutionError):

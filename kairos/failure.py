@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kairos.config import is_finite
 from kairos.enums import FailureAction, FailureType
-from kairos.exceptions import BudgetExceededError, ConfigError, PolicyError, did_you_mean
+from kairos.exceptions import (
+    BudgetExceededError,
+    ConfigError,
+    ExecutionError,
+    PolicyError,
+    did_you_mean,
+)
 from kairos.security import sanitize_exception, sanitize_retry_context
 from kairos.source import declared_here
 
@@ -288,6 +294,11 @@ class FailureRouter:
             if policy.stop is not None and policy.stop(state):
                 return self._fall_back(policy, event, replan_count, "its stop strategy said so")
             delay = policy.pause(state, self._uniform)
+            asked = _asked_to_wait(event.error)
+            if asked > policy.max_delay:
+                why = f"it asks to wait {asked:g} s, which is more than max_delay"
+                return self._fall_back(policy, event, replan_count, why)
+            delay = max(delay, asked)
         except Exception as error:  # noqa: BLE001 - a user's handler may do anything
             why = f"the retry strategy failed ({type(error).__name__})"
             return self._fall_back(policy, event, replan_count, why)
@@ -337,7 +348,21 @@ def _not_retried(policy: FailurePolicy, event: FailureEvent) -> str:
         return f"give_up_on names {sanitize_exception(event.error)[0]}"
     if policy.retry_on is not None and not issubclass(kind, policy.retry_on):
         return f"retry_on does not name {sanitize_exception(event.error)[0]}"
+    # whoever names it in retry_on knows better than whoever raised it
+    if policy.retry_on is None and _is_hopeless(event.error):
+        return "it would fail in the same way again"
     return ""
+
+
+def _is_hopeless(error: BaseException) -> bool:
+    return isinstance(error, ExecutionError) and getattr(error, "retryable", True) is False
+
+
+def _asked_to_wait(error: BaseException) -> float:
+    """Return how many seconds an error says that one should wait at least."""
+    asked = getattr(error, "retry_after", None) if isinstance(error, ExecutionError) else None
+    number = isinstance(asked, (int, float)) and not isinstance(asked, bool)
+    return asked if number and asked >= 0 else 0.0
 
 
 def _call_state(event: FailureEvent) -> RetryCallState:

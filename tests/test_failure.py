@@ -25,7 +25,7 @@ from kairos import (
     StepContext,
     Workflow,
 )
-from kairos.exceptions import BudgetExceededError
+from kairos.exceptions import BudgetExceededError, ExecutionError
 from kairos.testing import ManualClock
 from running import one
 
@@ -386,3 +386,36 @@ def test_an_action_may_be_named() -> None:
     assert FailurePolicy(on_execution_fail=named).on_execution_fail is FailureAction.SKIP
     with pytest.raises(PolicyError, match="did you mean 'skip'"):
         FailurePolicy(on_execution_fail=named + "p")
+
+
+# -- what an error says of itself -----------------------------------------------------------------
+
+
+def test_an_error_that_says_it_is_hopeless_is_not_retried() -> None:
+    hopeless = ExecutionError("no such model", retryable=False)
+    decision = FailureRouter(FailurePolicy(max_retries=5)).handle(failure(error=hopeless))
+
+    assert decision.action is FailureAction.ABORT
+    assert "in the same way" in decision.reason
+    assert decide(FailurePolicy(retry_on=ExecutionError), error=hopeless) is FailureAction.RETRY
+
+
+@given(asked=st.floats(0, 600), first=st.floats(0, 100))
+def test_the_pause_is_at_least_what_an_error_asks_for_or_there_is_no_retry(
+    asked: float, first: float
+) -> None:
+    policy = FailurePolicy(retry_delay=first, jitter=False, max_delay=300.0)
+    busy = ExecutionError("busy", retry_after=asked)
+    decision = FailureRouter(policy).handle(failure(error=busy))
+
+    if asked > 300.0:
+        assert (decision.action, "asks to wait" in decision.reason) == (FailureAction.ABORT, True)
+    else:
+        assert (decision.action, decision.delay) == (FailureAction.RETRY, max(first, asked))
+
+
+@pytest.mark.parametrize("asked", [None, "soon", -1.0, math.nan, True])
+def test_what_is_no_time_to_wait_is_not_waited_for(asked: Any) -> None:
+    busy = ExecutionError("busy", retry_after=asked)
+
+    assert FailureRouter(FailurePolicy()).handle(failure(error=busy)).delay == 0.0

@@ -1,0 +1,39 @@
+"""The seam between kairos and a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from kairos.models.request import Request
+    from kairos.models.stream import StreamEvent
+
+__all__ = ["Model"]
+
+
+class Model(Protocol):
+    """A language model.  `kairos.testing.ScriptedModel` is the official fake.
+
+    A stream ends with `Finished` or raises ModelError; closing it early ends the call.  A model
+    never retries: that is its caller's to decide.
+    """
+
+    @property
+    def provider(self) -> str:
+        """Whose it is: `anthropic`, `openai`, `gemini`."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Which model it is, as the provider names it."""
+        ...
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        """Ask, and give out the answer as it comes."""
+        ...
+
+    def stream_async(self, request: Request) -> AsyncIterator[StreamEvent]:
+        """Do as `stream`, on the running event loop."""
+        ...
