@@ -198,6 +198,18 @@ def test_a_read_with_a_default_can_do_without_the_key() -> None:
     assert told(flow(writer, typed, soft, hard), "KRS216") == [("KRS216", "hard", WARNING)]
 
 
+def test_code_that_asks_for_a_skipped_output_without_a_default_is_told() -> None:
+    writer = some("writer", failure_policy=SKIPS)
+
+    def reading(action: Any) -> list[tuple[str, str | None, Severity]]:
+        reader = Step("reader", action, read_keys=["writer"], depends_on=["writer"])
+        return told(flow(writer, reader), "KRS208")
+
+    assert reading(lambda ctx: ctx.inputs["writer"]) == [("KRS208", "reader", WARNING)]
+    assert reading(lambda ctx: ctx.inputs.get("writer")) == []
+    assert reading(act) == []
+
+
 def test_two_branches_of_which_one_always_runs_leave_no_key_out() -> None:
     def both(one: Any, other: Any) -> list[Finding]:
         return flow(

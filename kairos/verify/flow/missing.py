@@ -25,29 +25,38 @@ _MOST_PAIRED = 50
 
 
 def _may_be_left_out(scene: Scene) -> Iterator[Finding]:
-    """Find typed reads without a default of what a policy may leave out."""
+    """Find reads without a default of what a policy may leave out."""
     for read in scene.reads:
         step = scene.graph.steps[read.step]
         position = scene.graph.index.get(read.key)
         if not read.required or position is None or read.key in (scene.inputs or ()):
             continue
-        if read.through in ("read_keys", "when="):  # `ctx.inputs.get` can do without
-            continue
         producer = scene.graph.steps[position]
         # in a foreach the policy skips elements, never the list
-        if producer.config.foreach is None and policy_skips(scene.policy_of(producer)):
-            given = f"give {read.through} a default"
-            yield found_in(
-                step,
-                "KRS208",
-                f"needs '{read.key}' through {read.through}, and the policy of {producer.name}"
-                " may skip it, which stores nothing",
-                expected="a step that ends with an output",
-                found=f"a policy with the action {FailureAction.SKIP}",
-                fix=f"{given}, or choose another action for {producer.name}"
-                if read.through.startswith("its parameter")
-                else f"choose another action for {producer.name}",
-            )
+        if producer.config.foreach is not None or not policy_skips(scene.policy_of(producer)):
+            continue
+        if read.through == "when=" or (read.through == "read_keys" and not _insists(step, read)):
+            continue  # `ctx.inputs.get` can do without
+        mended = [f"choose another action for {producer.name}"]
+        if read.through == "read_keys":
+            mended.insert(0, f"ask for it with .get('{read.key}')")
+        elif read.through.startswith("its parameter"):
+            mended.insert(0, f"give {read.through} a default")
+        yield found_in(
+            step,
+            "KRS208",
+            f"needs '{read.key}' through {read.through}, and the policy of {producer.name}"
+            " may skip it, which stores nothing",
+            expected="a step that ends with an output",
+            found=f"a policy with the action {FailureAction.SKIP}",
+            fix=", or ".join(mended),
+        )
+
+
+def _insists(step: Step, read: Read) -> bool:
+    """Say whether the code of a step is seen to ask for a key without a default."""
+    usage = usage_in(step)
+    return usage is not None and read.key in usage.needs
 
 
 def _conditional(scene: Scene) -> Iterator[Finding]:
