@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import chains
 import contract_chains
+import contract_pairs
 import fans
 import plans
 import starts
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-ROOMS = (starts.rows, chains.rows, contract_chains.rows, fans.rows, plans.rows, plans.memory_rows)
+ROOMS = (
+    starts.rows,
+    chains.rows,
+    contract_chains.rows,
+    contract_pairs.rows,
+    fans.rows,
+    plans.rows,
+    plans.memory_rows,
+)
 
 
 def _figure(value: float | None) -> str:

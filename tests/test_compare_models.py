@@ -363,9 +363,9 @@ class Lower5(BaseModel):
     x: str
 
 
-class TwoOfOneName(BaseModel):
+class TwoOfOneName(BaseModel):  # type: ignore[no-redef]
     a: int = Field(validation_alias="y")
-    b: Annotated[int, Field(ge=0)] = Field(validation_alias="y")  # type: ignore[no-redef]
+    b: Annotated[int, Field(ge=0)] = Field(validation_alias="y")
 
 
 class WritesY(BaseModel):
