@@ -568,3 +568,22 @@ def test_a_stray_comment_is_told_once_for_a_module_with_several_workflows() -> N
         two=SOUND.format(name="a") + SOUND.format(name="b") + "x = 1  # kairos: allow KRS204: so\n"
     )
     assert [each["code"] for each in document("two.py")["findings"]] == ["KRS302"]
+
+
+def test_a_module_that_changes_the_folder_disturbs_no_other(here: Path) -> None:
+    write(away=SOUND.format(name="away") + "import os\nos.chdir('/')\n", flow=PIPELINE)
+    done = kairos("away.py", "flow.py", "--sarif", "out.sarif")
+    assert done.exit_code == 1
+    assert "\nflow.py:15:1  KRS102" in done.stdout
+    assert (here / "out.sarif").exists()
+
+
+def test_names_cannot_move_the_cursor() -> None:
+    write(
+        flow=SOUND.format(name="a")
+        + SOUND.format(name="b")
+        + "globals()['\\x1b[2J'] = Workflow('c\\x1b[2J', b.steps)\n"
+    )
+    done = kairos("flow.py")
+    assert "\\x1b[2J  c\\x1b[2J" in done.stdout
+    assert "\x1b" not in done.output

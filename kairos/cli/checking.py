@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,12 +58,24 @@ def check(targets: Sequence[str], workflows_dir: str | None) -> Modules:
     seen: dict[tuple[object, ...], str] = {}
     for target, is_listed in _expanded(targets, workflows_dir, modules):
         try:
-            for checked in _examined(target, workflows_dir, is_listed=is_listed):
-                if seen.setdefault(_identity(checked), checked.file) == checked.file:
-                    modules.checked.append(checked)
+            with _same_folder():
+                for checked in _examined(target, workflows_dir, is_listed=is_listed):
+                    if seen.setdefault(_identity(checked), checked.file) == checked.file:
+                        modules.checked.append(checked)
         except Stop as stop:
             modules.stopped.append((target, stop))
     return modules
+
+
+@contextlib.contextmanager
+def _same_folder() -> Iterator[None]:
+    """Come back to the current folder: a module may change it, and means nobody else by that."""
+    here = Path.cwd()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it is gone
+            os.chdir(here)
 
 
 def _expanded(

@@ -145,8 +145,9 @@ def _heading(checked: Checked, *, several: bool) -> str:
     module = clean(checked.target)
     if checked.workflow is None:
         return module
-    variable = f"{module}:{checked.variable}" if several else checked.variable
-    return f"{variable}  {printable(checked.workflow.name)}"
+    variable = printable(checked.variable or "")
+    shown = f"{module}:{variable}" if several and ":" not in module else variable
+    return f"{shown}  {printable(checked.workflow.name)}"
 
 
 def _summed(checked: list[Checked]) -> Report:
