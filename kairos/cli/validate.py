@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ValidateOptions", "validate"]
 
-_SIGNS = {"→": "->", "·": "|", "\N{MULTIPLICATION SIGN}": "x", "…": "...", "≥": ">=", "≤": "<="}
+_ASCII = str.maketrans(
+    {"→": "->", "·": "|", "\N{MULTIPLICATION SIGN}": "x", "…": "...", "≥": ">=", "≤": "<="}
+)
 
 
 class ValidateOptions(NamedTuple):
@@ -115,9 +117,9 @@ def _told(modules: Modules, options: ValidateOptions, stdout: TextIO, code: int)
 
 def _encodable(text: str, stream: TextIO) -> str:
     try:
-        "".join(_SIGNS).encode(getattr(stream, "encoding", None) or "utf-8")
+        "".join(map(chr, _ASCII)).encode(getattr(stream, "encoding", None) or "utf-8")
     except (LookupError, UnicodeEncodeError):
-        return text.translate(str.maketrans(_SIGNS))
+        return text.translate(_ASCII)
     return text
 
 
