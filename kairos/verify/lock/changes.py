@@ -132,7 +132,7 @@ class _Contracts:
             return
         back = self._read_by_the_new(had, new)
         forth, readers = self._read_by_the_old(name, has, old)
-        if "absent" in new["may_be"] and "absent" not in old["may_be"] and forth is _PROVED:
+        if "absent" in new["may_be"] and "absent" not in old["may_be"] and forth.answer == "proved":
             forth, readers = _ABSENT, ["readers outside"]
         grade = _grade(back, forth)
         yield from _both(name, back, forth, readers, grade)
@@ -173,8 +173,10 @@ class _Contracts:
             )
             if found is None or (before.get(told) == reader and not whole):
                 continue
-            party = self._comparer.asks(reader, told=told)
-            yield from self._one_asked(name, told, reader["key"], found, party)
+            what = f"its {told} {'changed' if told in before else 'is new'}"
+            change = self._one_asked(name, what, found, self._comparer.asks(reader, told=told))
+            if old is not None or change.breaks is not None:
+                yield replace(change, source=reader["key"] or None)
             if reader["required"] and not found.always and not whole:
                 was = before.get(told)
                 if was is not None and not was["required"]:
@@ -186,14 +188,11 @@ class _Contracts:
                         fix="give it a default",
                     )
 
-    def _one_asked(
-        self, name: str, told: str, key: str, found: Stored, reader: Party
-    ) -> Iterator[Change]:
+    def _one_asked(self, name: str, what: str, found: Stored, reader: Party) -> Change:
         verdict = _PROVED if found.party is None else self._comparer.verdict(found.party, reader)
         if found.why and (found.party is None or verdict.answer != "proved"):
             verdict = Verdict("unknown", reason=found.why)
-        change = _told(name, verdict, "backward", f"its {told} changed", _IN_FLIGHT)
-        yield replace(change, source=key or None)
+        return _told(name, verdict, "backward", what, _IN_FLIGHT)
 
     def _seen_by(self, step: LockedStep) -> list[str]:
         if step["reads"] is not None:

@@ -116,8 +116,9 @@ class Comparer:
         if live is not None:
             return producer_of(live)._replace(document=document)
         usual = contract["accepts"] if document != contract["accepts"] else True
-        is_open = "keeps" in contract
-        return Party(document, bare=False, pass_on=None, usual=usual, is_open=is_open)
+        # what it may let through is a wide guess, what it takes as it is a safe one
+        judge = _Judge(document, contract["accepts"])
+        return Party(document, bare=False, pass_on=judge.pass_on, usual=usual, is_open=True)
 
     def _reading(self, contract: LockedContract) -> Party:
         live = self._live.get(text_of(contract))
@@ -133,12 +134,10 @@ class Comparer:
         contract = step["output"]
         if contract is None:
             return None
-        one = self.reader(contract) if as_reader else self.emitted(contract)
-        found = one
+        found = self.reader(contract) if as_reader else self.emitted(contract)
         if step["foreach"] is not None:
-            found = list_of(nullable(one) if "hole" in step["may_be"] else one)
-        found = nullable(found) if "null" in step["may_be"] else found
-        return found if one.pass_on is not None else _by_document(found)
+            found = list_of(nullable(found) if "hole" in step["may_be"] else found)
+        return nullable(found) if "null" in step["may_be"] else found
 
     def stored(self, workflow: LockedWorkflow, key: str) -> Stored | None:
         """Return what a version has under a key; None where it has nothing of that name."""
@@ -179,7 +178,7 @@ class Comparer:
             if found is not None:
                 members[key] = Member(found.party or ANYTHING, found.always)
                 gaps += [found.why] if found.party is None else []
-        return Stored(_by_document(object_of(members, others=True)), why="; ".join(gaps))
+        return Stored(object_of(members, others=True), why="; ".join(gaps))
 
     def asks(self, reader: LockedReader, *, told: str, of_object: bool = False) -> Party:
         """Return what a step checks; of the whole object of inputs where it reads one of them."""
@@ -189,42 +188,44 @@ class Comparer:
         return under(reader["key"], found) if of_object else found
 
 
-def _by_document(party: Party) -> Party:
-    """Return a producer whose code is not at hand: its document must bear every example out."""
-    return party._replace(pass_on=None)
-
-
 def _handed(contract: LockedContract) -> Party:
     return Party(contract["accepts"], bare=False, pass_on=None, is_open=True)
 
 
 class _Judge:
-    """Stands for a contract whose code is not at hand: refuses what it surely refused."""
+    """Stands for a contract whose code is not at hand: a value must satisfy all its documents."""
 
-    def __init__(self, document: Any) -> None:
-        self._document = document
-        self._search: Search | None = None
-        self._lit = 0
+    def __init__(self, *documents: Any) -> None:
+        self._documents = documents
+        self._asked: list[tuple[int, Search]] | None = None
 
     def pass_on(self, value: Any) -> Any:
-        """Return a value that was taken; raise ValueError where that cannot be told."""
-        holds = self._holds(value)
-        if holds is False:
+        """Return a value that satisfies them; raise ValueError where that cannot be told."""
+        answers = [self._holds(lit, search, value) for lit, search in self._read()]
+        if False in answers:
             raise ContractBroken((one_error(ROOT, "what it accepts", type(value).__name__),), "it")
-        if holds is None:
+        if None in answers or not answers:
             raise ValueError("a validator would have to say")
         return value
 
-    def _holds(self, value: Any) -> bool | None:
+    def _read(self) -> list[tuple[int, Search]]:
+        if self._asked is None:
+            try:
+                self._asked = [_searched(document) for document in self._documents]
+            except (UnsupportedError, BudgetSpentError, RecursionError):
+                self._asked = []
+        return self._asked
+
+    def _holds(self, lit: int, search: Search, value: Any) -> bool | None:
         try:
-            if self._search is None:
-                meter = Meter(Budget())
-                table = Table(whole_floats=True)
-                self._lit = Reader(self._document, table, meter).root()
-                self._search = Search(table, meter)
-            return self._search.evaluator.holds(self._lit, value)
-        except (UnsupportedError, BudgetSpentError, RecursionError):
+            return search.evaluator.holds(lit, value)
+        except (UnsupportedError, RecursionError):
             return None
+
+
+def _searched(document: Any) -> tuple[int, Search]:
+    meter, table = Meter(Budget()), Table(whole_floats=True)
+    return Reader(document, table, meter).root(), Search(table, meter)
 
 
 def _plain(document: Any) -> Any:

@@ -12,7 +12,7 @@ import json
 import re
 from functools import lru_cache
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Any, NotRequired
 from urllib.parse import unquote
 
 from typing_extensions import TypedDict
@@ -49,13 +49,11 @@ class LockedContract(TypedDict):
     accepts: what it takes as it is.
     emits:   what it may let through; absent where that is the same.
     takes:   what it may take by conversion besides; absent where that is the same.
-    keeps:   there where it lets a value through as it is, undeclared keys and all.
     """
 
     accepts: Any
     emits: NotRequired[Any]
     takes: NotRequired[Any]
-    keeps: NotRequired[Literal[True]]
 
 
 def text_of(value: Any) -> str:
@@ -80,8 +78,6 @@ def locked_contract(contract: Contract, redactor: Redactor, *, key: str = "") ->
         found["emits"] = emits
     if takes != found["accepts"]:
         found["takes"] = takes
-    if contract.keeps:
-        found["keeps"] = True
     return found
 
 
@@ -103,7 +99,7 @@ class _Durable(Translator):
 
 
 class _Loose(_Durable):
-    """Covers what a lax reader may take by converting it: of a scalar, anything."""
+    """Covers what a lax reader may take by converting it."""
 
     def part(self, node: Any, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return what one core schema may take."""
@@ -111,7 +107,7 @@ class _Loose(_Durable):
         numbers = node.get("coerce_numbers_to_str", config.get("coerce_numbers_to_str"))
         if node["type"] in _SHAPED or (node["type"] == "str" and not numbers) or strict:
             return super().part(node, config)
-        return {}
+        return _LAX.get(node["type"], {})
 
 
 # whose values a lax reader takes for what they are: their parts are looked at one by one
@@ -123,6 +119,36 @@ _SHAPED = frozenset(
         "definition-ref",
     }
 )  # fmt: skip
+
+
+_NUMERIC: dict[str, Any] = {
+    "anyOf": [
+        {"type": ["boolean", "number"]},
+        {"type": "string", "pattern": r"\d|[iI][nN][fF]|[nN][aA][nN]"},
+    ]
+}
+_TEXT: dict[str, Any] = {"type": "string"}
+_TEMPORAL: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"\d"}]}
+# at least what pydantic reads a scalar from, in JSON; where it is not known, anything
+_LAX: dict[str, dict[str, Any]] = {
+    "int": _NUMERIC,
+    "float": _NUMERIC,
+    "decimal": _NUMERIC,
+    "bool": {
+        "anyOf": [
+            {"type": ["boolean", "number"]},
+            {"type": "string", "pattern": r"^(?i:0|1|off|on|f|t|false|true|n|y|no|yes)$"},
+        ]
+    },
+    "datetime": _TEMPORAL,
+    "date": _TEMPORAL,
+    "time": _TEMPORAL,
+    "timedelta": _TEMPORAL,
+    "bytes": _TEXT,
+    "url": _TEXT,
+    "uuid": _TEXT,
+    "json": _TEXT,
+}
 
 
 def _used(schema: Any, definitions: Mapping[str, Any]) -> dict[str, Any]:

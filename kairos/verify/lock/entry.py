@@ -151,7 +151,7 @@ def _read_only(contract: LockedContract) -> LockedContract:
     found = LockedContract(accepts=contract["accepts"])
     if "takes" in contract:
         found["takes"] = contract["takes"]
-    return found  # "keeps" goes too: it says something of what is let through
+    return found
 
 
 def _compiled(note: Any) -> Contract | None:

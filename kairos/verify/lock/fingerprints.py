@@ -329,5 +329,5 @@ def _bare(node: ast.AST) -> ast.AST:
             and isinstance(first.value, ast.Constant)
             and isinstance(first.value.value, str)
         ):
-            body[0] = ast.copy_location(ast.Pass(), first)
+            body[:1] = [] if len(body) > 1 else [ast.Pass()]
     return copy

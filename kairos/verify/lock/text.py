@@ -55,27 +55,25 @@ def lock_text(workflows: Mapping[str, LockedWorkflow]) -> str:
     it concerns.
     """
     lock = {"kairos_lock": VERSION, "workflows": dict(workflows)}
-    return "".join(_lines(lock, 0)) + "\n"
+    return _laid(lock, 0) + "\n"
 
 
-def _lines(value: Any, depth: int, before: int = 0) -> Iterator[str]:
-    compact = json.dumps(value, sort_keys=True, ensure_ascii=True)
-    flat = depth > 0 and len(compact) + before + depth <= _WIDTH
-    if flat or not value or not isinstance(value, dict | list):
-        yield compact
-        return
-    pad, end = "\n" + " " * (depth + 1), "\n" + " " * depth
-    if isinstance(value, dict):
-        parts = [(json.dumps(key) + ": ", value[key]) for key in sorted(value)]
-        opened, closed = "{", "}"
-    else:
-        parts = [("", part) for part in value]
-        opened, closed = "[", "]"
-    yield opened
-    for nth, (name, part) in enumerate(parts):
-        yield ("," if nth else "") + pad + name
-        yield from _lines(part, depth + 1, len(name))
-    yield end + closed
+def _laid(value: Any, depth: int, before: int = 0) -> str:
+    """Return a value as text: on one line where it fits, else a part a line."""
+    if not value or not isinstance(value, dict | list):
+        return json.dumps(value)
+    is_dict = isinstance(value, dict)
+    opened, closed = "{}" if is_dict else "[]"
+    names = [f"{json.dumps(key)}: " for key in sorted(value)] if is_dict else [""] * len(value)
+    inside = [value[key] for key in sorted(value)] if is_dict else value
+    parts = [
+        name + _laid(part, depth + 1, len(name)) for name, part in zip(names, inside, strict=True)
+    ]
+    flat = opened + ", ".join(parts) + closed
+    if depth > 0 and "\n" not in flat and len(flat) + before + depth <= _WIDTH:
+        return flat
+    pad = "\n" + " " * (depth + 1)
+    return opened + pad + f",{pad}".join(parts) + "\n" + " " * depth + closed
 
 
 def read_lock(text: str) -> dict[str, LockedWorkflow]:
