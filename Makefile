@@ -42,6 +42,7 @@ fuzz: $(VENV)/.installed-dev
 	@$(BIN)/python tests/fuzz_contracts.py 100000
 	@$(BIN)/python tests/fuzz_contracts.py 100000 --recursive
 	@$(BIN)/python tests/fuzz_models.py 10000 --values 1000
+	@$(BIN)/python tests/fuzz_workflows.py 2000
 
 # By way of the source distribution: a build in place would pack what an older one left in build/.
 wheel: $(VENV)/.installed-dev
