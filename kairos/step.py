@@ -311,9 +311,8 @@ def _readable(step: Step, declared: Iterable[str] | None) -> tuple[str, ...] | N
 
 
 def _reader(step: Step, key: str) -> str:
-    parameter = step.signature.parameters.get(key, key)
-    through = "" if parameter == key else f", for its parameter '{parameter}',"
-    return f"step '{step.name}'{through}"
+    name = step.signature.parameters.get(key, key)
+    return f"step '{step.name}'" + ("" if name == key else f", for its parameter '{name}',")
 
 
 _DECLARED = "__kairos_step__"
@@ -375,8 +374,7 @@ def as_step(given: Step | Callable[..., Any]) -> Step:
     """Return the step that a function was declared as; a bare function becomes one."""
     if isinstance(given, Step):
         return given
-    declared = declared_step(given)
-    if declared is not None:
+    if (declared := declared_step(given)) is not None:
         return declared
     if not callable(given):
         raise ConfigError(
