@@ -56,7 +56,7 @@ def perform(work: Work) -> Outcome:
                 value = recipe.action(*args, **kwargs)
             else:
                 value = recipe.action(context)
-            outcome = finish(work, value)
+            outcome = finish(work, value, context)
     except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome = Outcome(work, failure=failure_of(error))
     if context is not None:
@@ -98,7 +98,7 @@ async def perform_async(work: Work) -> Outcome:
             args, kwargs = _arguments(work, context) if recipe.typed else ([context], {})
             value = recipe.action(*args, **kwargs)
             # not so where a decorator has awaited it already
-            outcome = finish(work, await value if inspect.isawaitable(value) else value)
+            outcome = finish(work, await value if inspect.isawaitable(value) else value, context)
     except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome = Outcome(work, failure=failure_of(error))
     return _close(outcome, context, begun)
@@ -164,7 +164,7 @@ def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, A
 
 def _isolated(work: Work, context: StepContext, isolate: Callable[[Work], Outcome]) -> Outcome:
     """Have an attempt made in a worker process; `context` is what `when` was asked with."""
-    outcome = recheck(isolate(work))
+    outcome = recheck(isolate(work), context)
     outcome.refusals = (*work.refusals, *outcome.refusals)
     if context.spent is not None:
         spent = outcome.spent

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kairos.config import DEFAULT_CONFIG, OPTIONS, StepConfig
+from kairos.contracts.asking import is_validator
 from kairos.exceptions import ConfigError, did_you_mean
 from kairos.failure import FailurePolicy
 
@@ -97,7 +98,7 @@ def policy_of(name: str, policy: Any, place: Place | None) -> FailurePolicy | No
 
 
 def validators_of(name: str, validators: Any, place: Place | None) -> tuple[Any, ...]:
-    """Return the semantic validators of a step, if they are a list."""
+    """Return the semantic validators of a step, if they are a list of such."""
     if isinstance(validators, str) or not isinstance(validators, Iterable):
         raise ConfigError(
             f"validators of step '{name}' is not a list",
@@ -105,7 +106,17 @@ def validators_of(name: str, validators: Any, place: Place | None) -> tuple[Any,
             expected="a list of objects with validate(data, schema)",
             found=type(validators).__name__,
         )
-    return tuple(validators)
+    kept = tuple(validators)
+    for each in kept:
+        if not is_validator(each):
+            raise ConfigError(
+                f"step '{name}' has a validator that is none",
+                where=place,
+                expected="an object with validate(data, schema), or a function of the value",
+                found=getattr(each, "__name__", type(each).__name__),
+                fix="give an object that is made of the class" if isinstance(each, type) else None,
+            )
+    return kept
 
 
 def sources_of(name: str, sources: Any, place: Place | None) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from kairos.config import is_finite
 from kairos.enums import FailureAction, FailureType
@@ -101,7 +101,8 @@ class FailurePolicy:
     retried when it is given, and those of `give_up_on` never.  When retries or replans are used
     up, `fallback_action` rules.
 
-    Raises PolicyError for a negative number, a fallback of RETRY, and an unknown action.
+    Raises PolicyError for a negative number, a fallback of RETRY, and an unknown action
+    or keyword.
     """
 
     on_validation_fail: FailureAction = FailureAction.RETRY
@@ -119,6 +120,21 @@ class FailurePolicy:
     give_up_on: ExceptionTypes | None = None
     stop: Callable[[RetryCallState], bool] | None = field(default=None, compare=False)
     wait: Callable[[RetryCallState], float] | None = field(default=None, compare=False)
+
+    if not TYPE_CHECKING:  # a checker knows the keywords from the fields
+
+        def __new__(cls, *_: Any, **keywords: Any) -> Self:
+            """Refuse an unknown keyword in our own words, before the fields are filled."""
+            known = [each.name for each in fields(cls)]
+            for name in keywords:
+                if name not in known:
+                    raise PolicyError(
+                        f"FailurePolicy takes no keyword '{name}'",
+                        where=declared_here(),
+                        expected="one of " + ", ".join(known),
+                        fix=did_you_mean(name, known),
+                    )
+            return object.__new__(cls)
 
     def __post_init__(self) -> None:
         for name in ("on_validation_fail", "on_execution_fail", "fallback_action"):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -38,7 +39,6 @@ from kairos.security import redactor_with, sanitize_exception
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import TracebackType
     from typing import Self
 
@@ -290,7 +290,11 @@ class _Troubles:
 
 
 def _checked(sinks: Iterable[LogSink] | LogSink | None) -> tuple[LogSink, ...]:
-    given = () if sinks is None else (sinks,) if isinstance(sinks, LogSink) else tuple(sinks)
+    given: tuple[Any, ...] = ()
+    if isinstance(sinks, Iterable) and not isinstance(sinks, LogSink):
+        given = tuple(sinks)
+    elif sinks is not None:
+        given = (sinks,)
     for sink in given:
         if isinstance(sink, type) or not isinstance(sink, LogSink):
             raise ConfigError(

@@ -117,6 +117,13 @@ class Schema:
         What this schema says besides its fields (its model, its rule on extra keys) stays.
         Raises ConfigError for a bare type, which has no fields.
         """
+        if not isinstance(fields, Mapping):
+            raise ConfigError(
+                "extend takes a dict of fields",
+                where=declared_here(),
+                found=type(fields).__name__,
+                fix='write schema.extend({"name": str})',
+            )
         if self._model is not None:
             return self._extended_model(fields, validators)
         if self._bare is not None:

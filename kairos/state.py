@@ -111,7 +111,12 @@ class StateStore:
         self.merge({key: value})
 
     def merge(self, values: Mapping[str, Any]) -> None:
-        """Store all the values, or none of them when one is refused."""
+        """Store all the values, or none of them when one is refused.
+
+        Raises StateError where they are no dict, or one of them cannot be stored.
+        """
+        if not isinstance(values, Mapping):
+            raise StateError("merge takes a dict of values", found=type(values).__name__)
         encoded, objects = self._written(values)
         with self._lock:
             self.commit(encoded)
@@ -220,6 +225,10 @@ class StateStore:
 
         Raises StateError where the snapshot does not fit into this store.
         """
+        if not isinstance(snapshot, StateSnapshot):
+            raise StateError(
+                "restore takes a snapshot", found=type(snapshot).__name__, fix="store.snapshot()"
+            )
         encoded, objects = self._written(snapshot.data)
         with self._lock:
             kept = dict(self._values), dict(self._objects), self._total

@@ -8,17 +8,19 @@ ValidationResult.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from kairos.contracts.asking import ask, is_validator
 from kairos.contracts.contract import compile_contract
-from kairos.contracts.field_errors import ROOT, FieldValidationError, ValidationResult, one_error
+from kairos.contracts.field_errors import FieldValidationError, ValidationResult
 from kairos.contracts.llm_validator import LLMValidator
 from kairos.contracts.rules import Rule, custom, length, not_empty, one_of, pattern, range_
 from kairos.exceptions import ConfigError
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
 __all__ = [
     "CompositeValidator",
@@ -68,15 +70,22 @@ class CompositeValidator:
     everything before it.
     """
 
-    def __init__(self, validators: Iterable[Validator]) -> None:
+    def __init__(self, validators: Iterable[Validator | Callable[[Any], Any]]) -> None:
+        if isinstance(validators, str) or not isinstance(validators, Iterable):
+            raise ConfigError(
+                "a CompositeValidator holds a list of validators",
+                where=declared_here(),
+                found=type(validators).__name__,
+                fix="write CompositeValidator([...])",
+            )
         self.validators = list(validators)
         for one in self.validators:
-            if not callable(getattr(one, "validate", None)):
+            if not is_validator(one):
                 raise ConfigError(
                     "a CompositeValidator holds validators",
                     where=declared_here(),
-                    expected="objects with a method validate(data, schema=None)",
-                    found=type(one).__name__,
+                    expected="objects with a method validate(data, schema=None), or functions",
+                    found=getattr(one, "__name__", type(one).__name__),
                     fix="wrap field rules in a Schema and use StructuralValidator()",
                 )
 
@@ -88,18 +97,8 @@ class CompositeValidator:
         for one in self.validators:
             if not passed and getattr(one, "semantic", False):
                 continue
-            result = _verdict(one, data, schema)
+            result = ask(one, data, schema)
             passed = passed and result.valid
             errors += result.errors
             metadata |= result.metadata
         return ValidationResult(valid=passed, errors=errors, metadata=metadata)
-
-
-def _verdict(one: Validator, data: object, schema: object) -> ValidationResult:
-    try:
-        return one.validate(data, schema)
-    except ConfigError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a validator that fails has not passed the value
-        found = f"{type(error).__name__} from {type(one).__name__}"
-        return ValidationResult(valid=False, errors=[one_error(ROOT, "a verdict", found)])

@@ -454,12 +454,6 @@ def test_a_when_that_cannot_be_asked_is_an_error(when: Any) -> None:
     assert (finding.code, finding.step) == ("KRS211", "a")
 
 
-def test_a_validator_without_validate_is_none() -> None:
-    (finding,) = verify(some("a", validators=[len]))
-
-    assert (finding.code, finding.found) == ("KRS212", "len")
-
-
 class Hostile:
     @classmethod
     def __get_pydantic_core_schema__(cls, *_: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kairos.attempts.words import failure_of
 from kairos.attempts.work import Outcome, Recipe, Work
 from kairos.context import StepContext
+from kairos.contracts.asking import BOOK_CALL, ask
 from kairos.contracts.contract import Contract, ContractBroken
 from kairos.contracts.encoding import decode, encode
 from kairos.exceptions import ConfigError, ExecutionError, StateError
@@ -41,7 +42,7 @@ def checked(work: Work, phase: Literal["input", "output"], check: Callable[[Cont
     return checked
 
 
-def finish(work: Work, value: Any) -> Outcome:
+def finish(work: Work, value: Any, context: StepContext) -> Outcome:
     """Turn what an action returned into the bytes that everybody will read."""
     recipe = work.recipe
     if type(value) not in _PLAIN:
@@ -61,7 +62,7 @@ def finish(work: Work, value: Any) -> Outcome:
                 broken.raw = encode(value, key=recipe.name)
             raise
     if recipe.validators:
-        _ask_validators(work, output)
+        _ask_validators(work, output, context)
     return Outcome(work, output)
 
 
@@ -89,17 +90,31 @@ def _refuse_unfinished(recipe: Recipe, value: Any) -> None:
     )
 
 
-def _ask_validators(work: Work, output: bytes) -> None:
+def _ask_validators(work: Work, output: bytes, context: StepContext) -> None:
+    """Ask the semantic validators, one after the other; the calls they make are the attempt's."""
     limit = work.recipe.step.config.validation_timeout
     if limit is not None:
         work.fence.deadline = work.surroundings.monotonic() + limit
-    for validator in work.recipe.validators:
-        result = validator.validate(decode(output), work.recipe.step.output_contract)
-        if not result.valid:
-            raise ContractBroken(tuple(result.errors), type(validator).__name__)
+    booking = BOOK_CALL.set(context.increment_llm_calls)
+    try:
+        for validator in work.recipe.validators:
+            result = ask(validator, decode(output), work.recipe.step.output_contract)
+            if not result.valid:
+                name = getattr(validator, "__name__", type(validator).__name__)
+                raise _told(work, ContractBroken(tuple(result.errors), name))
+    finally:
+        BOOK_CALL.reset(booking)
 
 
-def recheck(outcome: Outcome) -> Outcome:
+def _told(work: Work, broken: ContractBroken) -> ContractBroken:
+    tell = work.surroundings.tell
+    if tell is not None:
+        tell(work, "output", None)
+        tell(work, "output", failure_of(broken).faults)
+    return broken
+
+
+def recheck(outcome: Outcome, context: StepContext) -> Outcome:
     """Check here what a worker process says it returned: contracts stay on this side."""
     recipe, output = outcome.work.recipe, outcome.output
     if output is None or outcome.skipped:
@@ -113,7 +128,7 @@ def recheck(outcome: Outcome) -> Outcome:
                 lambda _: contract.check_output(contract.check_json(output)),
             )
         if recipe.validators:
-            _ask_validators(outcome.work, outcome.output or output)
+            _ask_validators(outcome.work, outcome.output or output, context)
     except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome.output, outcome.failure = None, failure_of(error)
     return outcome

@@ -82,21 +82,6 @@ def _unaskable(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _no_validators(scene: Scene) -> Iterator[Finding]:
-    """Find validators that cannot be asked."""
-    for step in scene.graph.steps:
-        for validator in step.validators:
-            if not callable(getattr(validator, "validate", None)):
-                yield found_in(
-                    step,
-                    "KRS212",
-                    "has a validator that is none",
-                    expected="an object with validate(data, schema)",
-                    found=getattr(validator, "__name__", type(validator).__name__),
-                    fix="a check of one field belongs into Schema(..., validators={...})",
-                )
-
-
 def _unbuildable(scene: Scene) -> Iterator[Finding]:
     """Find contracts that pydantic cannot build, which would show in the run only."""
     seen: set[int] = set()
@@ -147,6 +132,5 @@ ACTION_PASSES: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     _generators,
     _unimportable,
     _unaskable,
-    _no_validators,
     _unbuildable,
 )

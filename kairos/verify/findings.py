@@ -64,7 +64,6 @@ CODES: dict[str, Code] = {
     "KRS209": Code(_ERROR, "a generator as an action"),
     "KRS210": Code(_ERROR, "an isolated action that cannot be imported"),
     "KRS211": Code(_ERROR, "a when= that cannot be asked"),
-    "KRS212": Code(_ERROR, "a validator that is none"),
     "KRS213": Code(_ERROR, "a contract that cannot be built"),
     "KRS214": Code(_NOTE, "an output that nobody reads"),
     "KRS215": Code(_ERROR, "a key that is read while it may be written"),
