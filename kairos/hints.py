@@ -89,8 +89,8 @@ def is_context(note: object) -> bool:
         return len(kinds) == 1 and is_context(kinds[0])
     if isinstance(note, typing.ForwardRef):
         return is_context(note.__forward_arg__)
-    name: str = getattr(get_origin(note) or note, "__name__", "")
-    return name.rpartition(".")[2] == "StepContext"
+    name = getattr(get_origin(note) or note, "__name__", "")
+    return isinstance(name, str) and name.rpartition(".")[2] == "StepContext"
 
 
 class Hints:
