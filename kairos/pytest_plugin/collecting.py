@@ -33,7 +33,7 @@ __all__ = ["WorkflowFile", "WorkflowItem", "Workflows"]
 _APART = frozenset({"site-packages", "__pycache__", "node_modules", "build", "dist"})
 
 
-class Settings(NamedTuple):
+class _Settings(NamedTuple):
     """What was asked for, by option or by setting."""
 
     strict: bool
@@ -117,7 +117,7 @@ def _is_own(path: Path, root: Path) -> bool:
     return not any(name in _APART or name.startswith(".") for name in folders)
 
 
-def _settings(config: pytest.Config) -> Settings:
+def _settings(config: pytest.Config) -> _Settings:
     strict = config.getoption("kairos_strict")
     given, set_ = config.getoption("kairos_lock"), str(config.getini("kairos_lock"))
     # an option is seen from where pytest was called, a setting from the root
@@ -129,7 +129,7 @@ def _settings(config: pytest.Config) -> Settings:
     except ValueError:
         told = ", ".join(each.value for each in Compatibility)
         raise pytest.UsageError(f"kairos_compat is one of {told}") from None
-    return Settings(
+    return _Settings(
         config.getini("kairos_strict") if strict is None else strict,
         None if file is None else LockOptions(str(file), compatibility=wanted),
     )
@@ -142,7 +142,7 @@ class WorkflowFile(pytest.File):
     """
 
     imports: _Imports
-    settings: Settings
+    settings: _Settings
 
     def collect(self) -> list[pytest.Item]:
         """Return a test for each workflow."""
@@ -171,7 +171,7 @@ class WorkflowItem(pytest.Item):
     """One workflow; `subject` is the workflow, or why its file could not be imported."""
 
     subject: Workflow | Stop
-    settings: Settings
+    settings: _Settings
 
     @classmethod
     def of(cls, parent: WorkflowFile, name: str, subject: Workflow | Stop) -> WorkflowItem:
