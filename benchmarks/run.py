@@ -20,6 +20,7 @@ import chains
 import contract_chains
 import contract_pairs
 import fans
+import flows
 import plans
 import starts
 from figures import Scale
@@ -38,6 +39,7 @@ ROOMS = (
     contract_pairs.rows,
     fans.rows,
     plans.rows,
+    flows.rows,
     plans.memory_rows,
 )
 

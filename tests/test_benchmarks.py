@@ -35,6 +35,7 @@ KEYS = {
     "dicts_elided",
     "dicts_parsed",
     "wide",
+    "labels",
     "foreach_serial",
     "foreach_parallel",
     "isolated_first",

@@ -98,12 +98,13 @@ def _is_model(seen: tuple[Seen, ...]) -> bool:
 
 
 def _mended(step: Step, names: list[str], way: list[str]) -> str:
-    trusted = f"declassify={names[:5]} if it is trusted with {'them' if names[1:] else 'it'}"
+    it = "them" if names[1:] else "it"
+    trusted = f"declassify={names[:5]} on {step.name}, if it is trusted with {it}"
     if step.read_keys is None:
         return f"say what it reads: read_keys=[...]; or {trusted}"
     if len(way) <= 2:  # noqa: PLR2004 - straight from where it begins
         return f"take '{way[0]}' out of what it reads; or {trusted}"
-    return f"declassify={names[:1]} where '{way[-2]}' no longer holds it; or {trusted}"
+    return f"declassify={names[:1]} on {way[-2]}, if what it returns holds it no more; or {trusted}"
 
 
 def _idle(step: Step, name: str, held: list[str]) -> Finding:
