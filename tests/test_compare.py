@@ -203,7 +203,7 @@ Code = Annotated[str, Field(pattern="^[A-Z]{3}$")]
         (Code, Annotated[str, Field(pattern="^[A-Z]+$", max_length=3)], "proved"),
         (Code, Annotated[str, Field(pattern="^[A-M]+$")], "refuted"),
         (Aliased, Named, "proved"),
-        (Square, HasArea, "unknown"),
+        (Square, HasArea, "proved"),
         (Hidden, Hidden, "proved"),
         (Hidden, Named, "refuted"),
         (None, int, "refuted"),

@@ -86,7 +86,6 @@ class Hardened:
         mended = mender.mend(schema)
         self._exact = mender.exact
         self._deep = mender.deep
-        self._trusting = mender.trusting
         self._confusing = mender.confusing
         # An instance is looked into by its field names, so one with aliases cannot be; there a
         # value made of built-ins alone is let through, and an instance is read back.
@@ -141,7 +140,7 @@ class Hardened:
 
     def _read_back(self, checked: Any) -> bytes:
         # An instance may hold anything; let the reading say what is wrong with it, by name.
-        raw = self._typed(checked) if self._trusting else self._dumped(checked)
+        raw = self._typed(checked)
         try:
             again = self.validator.validate_json(raw)
         except PydanticError as error:
@@ -169,14 +168,22 @@ class Hardened:
         return [raw.count(word) for word in (b"true", b"false", b"1", b"0")]
 
     def _typed(self, checked: Any) -> bytes:
-        """Return the JSON of a value that is of the declared types, whatever a validator returned.
+        """Return the JSON of a value that is of the declared types in every part.
 
-        Reading it back would convert what is not, so that nobody noticed before a stricter reader.
+        A default, an instance or what a validator returned need not be.  Written as it is, and
+        converted whenever it is read, it would go unnoticed up to the first reader that is strict.
         """
         try:
             return self.serializer.to_json(checked, by_alias=True, warnings="error")
-        except PydanticSerializationError:  # or an int in a union with float: that is no fault
+        except PydanticSerializationError:
             raw = self._dumped(checked)
+        try:
+            again = self.validator.validate_json(raw)
+            return self.serializer.to_json(again, by_alias=True, warnings="error")
+        except PydanticSerializationError:
+            pass
+        except PydanticError:
+            return raw  # whoever reads it says what is wrong with it
         try:
             self.validator.validate_json(raw, strict=True)
         except PydanticError as error:

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError, SchemaError, SchemaValidator, to_
 from pydantic_core import ValidationError as PydanticError
 
 from kairos.contracts.field_errors import RULE
-from kairos.contracts.readable import Node, drop_unreadable
+from kairos.contracts.readable import Node, drop_unreadable, return_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,12 +50,11 @@ _TEMPORAL = frozenset({"ser_json_temporal", "ser_json_timedelta", "val_temporal_
 
 
 class Mender:
-    """One walk over a schema; `exact`, `deep`, `aliased` and `trusting` tell what it met.
+    """One walk over a schema; `exact`, `deep`, `aliased` and `confusing` tell what it met.
 
     exact: the JSON of every part reads back as an equal value.
     deep: values may nest without bound.
     aliased: some field is read under another name than its own.
-    trusting: a validator comes last, so that what it returns is looked at by nobody.
     confusing: some choice has 1 or True in it, which Python finds equal and JSON does not.
     """
 
@@ -64,7 +63,6 @@ class Mender:
         self.exact = True
         self.deep = False
         self.aliased = False
-        self.trusting = False
         self.confusing = False
         self._json_value = json_value
         self._sealing = {
@@ -94,7 +92,6 @@ class Mender:
             "dataclass": self._dataclass,
             "typed-dict": self._typed_dict,
             "definition-ref": self._reference,
-            "function-after": self._after,
             "json": self._json_text,
         }
 
@@ -129,6 +126,8 @@ class Mender:
             out["fields"] = [self._field(part, config) for part in fields]
         if node.get("computed_fields"):
             self.exact = False
+            computed = node["computed_fields"]
+            out["computed_fields"] = [self._computed(one, config) for one in computed]
         if fields is not None:
             self._whole(out, config)
         return out
@@ -153,6 +152,21 @@ class Mender:
         if field.get("init_only") or not field.get("init", True):
             self.exact = False
         return self._inside(field, config)
+
+    def _computed(self, field: Node, config: Node) -> Node:
+        """Have what a computed field returns be of the type that it declares."""
+        declared = return_type(field)
+        if declared is None:
+            return field
+        inner = self._node(declared, config)
+        settings: Any = {**self.settings, **config}
+        validator = SchemaValidator(inner, settings, _use_prebuilt=False)
+
+        def check(value: Any, handler: Callable[[Any], Any]) -> Any:
+            return handler(validator.validate_python(value))
+
+        written = {"type": "function-wrap", "function": check, "schema": inner}
+        return {**field, "return_schema": {"type": "any", "serialization": written}}
 
     def _any(self, node: Node, config: Node) -> Node:  # noqa: ARG002 - one shape for the table
         """Let `Any` mean any JSON value: one that says something else is an error."""
@@ -217,11 +231,6 @@ class Mender:
         bare = {key: part for key, part in node.items() if key != "ref"}
         named = {"ref": node["ref"]} if "ref" in node else {}
         return {"type": "function-wrap", "function": apart, "schema": bare, **named}
-
-    def _after(self, node: Node, config: Node) -> Node:
-        self.exact = False
-        self.trusting = self.trusting or not _returns_its_value(node["function"]["function"])
-        return self._inside(node, config)
 
     def _json_text(self, node: Node, config: Node) -> Node:
         """Have a text of JSON written as one, and not as what was read from it."""
@@ -323,11 +332,6 @@ def strict(node: Node) -> Node:
 
 def _json_text(value: Any, handler: Callable[[Any], Any]) -> str:
     return to_json(handler(value), inf_nan_mode="constants").decode()
-
-
-def _returns_its_value(function: Any) -> bool:
-    """Say whether a validator is one of kairos's own, which only look."""
-    return str(getattr(function, "__module__", "")).startswith("kairos.contracts.")
 
 
 def _may_confuse(node: Node) -> bool:

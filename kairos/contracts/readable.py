@@ -11,10 +11,31 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Node", "drop_unreadable"]
+__all__ = ["Node", "drop_unreadable", "return_type"]
 
 Node: TypeAlias = "dict[str, Any]"
 """A core schema, or one of the parts that it is made of."""
+
+
+def return_type(computed: Node) -> Node | None:
+    """Return the type that a computed field is held to; None where it is held to none.
+
+    That is one without a declared type, with a serialiser of its own, or of a type that refers to
+    another part of its model.
+    """
+    declared: Node = computed["return_schema"]
+    return None if declared["type"] == "any" or _is_special(declared) else declared
+
+
+def _is_special(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        if schema.get("type") == "definition-ref":
+            return True
+        written = schema.get("serialization")
+        if isinstance(written, dict) and "function" in written:
+            return True
+        return any(_is_special(part) for key, part in schema.items() if key != "metadata")
+    return isinstance(schema, list | tuple) and any(map(_is_special, schema))
 
 
 def drop_unreadable(schema: Node, config: Mapping[str, Any]) -> Node:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic_core import SchemaValidator
 
+from kairos.contracts.readable import return_type
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -39,8 +41,12 @@ def object_of(
     if walk.side == "emits":
         found = _written(walk, fields, config, total=total)
         for one in node.get("computed_fields", ()):
-            # nothing holds what it computes to its type
-            found["properties"][one.get("alias", one["property_name"])] = {}
+            declared = return_type(one)
+            said = {} if declared is None else walk.part(declared, config)
+            key = one.get("alias", one["property_name"])
+            found["properties"][key] = said
+            if declared is not None:
+                found["required"].append(key)
         is_open = extra == "allow"
         if is_open:
             # what a field is looked for under first is never left over

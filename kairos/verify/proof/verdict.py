@@ -45,7 +45,7 @@ def compare(
     With `assume_closed` an open producer is taken to return no keys but the declared ones where
     only others speak against it; the verdict says so in `assuming`.
 
-    Numbers are taken to fit a float, and a validator to return a value of its field's type.
+    Numbers are taken to fit a float.
     Raises ConfigError for what is no contract; whatever is wrong inside one is a reason for
     "unknown".
     """
