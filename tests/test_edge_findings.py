@@ -23,7 +23,8 @@ from kairos import (
     step,
 )
 from kairos.enums import Severity
-from kairos.verify import Budget, Scene, compare, examine, prove
+from kairos.exceptions import ConfigError
+from kairos.verify import Budget, Scene, compare, examine, findings_of, prove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,19 +191,6 @@ def test_a_parameter_that_reads_another_key_is_named_with_it() -> None:
     assert "its parameter 'doc'" in found.message
 
 
-def test_a_long_witness_is_cut_where_one_can_see_it() -> None:
-    long = making("made", Annotated[str, Field(min_length=1000)])
-
-    @step
-    def used(made: int) -> int:
-        return made
-
-    witness = finding(verified(long, used), "KRS102").witness or ""
-
-    assert len(witness) <= 200
-    assert witness.endswith("…")
-
-
 class Login(BaseModel):
     api_key: Literal["sk-live-1234567890"] = "sk-live-1234567890"
     user: str
@@ -274,6 +262,25 @@ def test_what_is_not_known_is_said_with_its_reason(steps: list[Step], reason: st
     assert reason in finding(report, "KRS104").message
     assert not report.fails()
     assert report.fails(strict=True)
+
+
+def test_a_pattern_that_no_engine_takes_is_named_once() -> None:
+    @step
+    def used(made: Annotated[str, Field(pattern="(?<=a)b")]) -> str:
+        return made
+
+    report = verified(making("made", str), used)
+
+    assert told(report) == [("KRS101", "used")]
+    assert "(?<=a)b" in (finding(report, "KRS101").found or "")
+    assert only(report).verdict.answer == "unknown"
+
+
+def test_a_json_schema_that_leads_nowhere_is_an_unreadable_contract() -> None:
+    with pytest.raises(ConfigError) as refused:
+        Schema.from_json_schema({"type": "array", "items": {"$ref": "#/$defs/none"}})
+
+    assert [each.code for each in findings_of(refused.value)] == ["KRS101"]
 
 
 def test_an_opaque_validator_is_named() -> None:

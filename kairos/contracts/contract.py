@@ -32,6 +32,7 @@ from kairos.contracts.field_errors import (
 )
 from kairos.contracts.hardening import Hardened, UnreadableError, UnwritableError
 from kairos.contracts.readable import drop_unreadable
+from kairos.contracts.unreadable import UnreadableContractError
 from kairos.exceptions import ConfigError, StateError, ValidationError
 
 if TYPE_CHECKING:
@@ -116,7 +117,10 @@ class Contract:
                 f"the name {error.name!r}, which is not defined where the contract is used",
                 "define the class before the workflow, at the top level of its module",
             ) from None
-        except (PydanticSchemaGenerationError, PydanticUserError, SchemaError, TypeError) as error:
+        except SchemaError as error:
+            found, fix = _misread(str(error))
+            raise self._not_buildable(found, fix, UnreadableContractError) from None
+        except (PydanticSchemaGenerationError, PydanticUserError, TypeError) as error:
             raise self._not_buildable(
                 str(error).partition("\n")[0], "use types that pydantic understands"
             ) from None
@@ -239,8 +243,10 @@ class Contract:
             found = f"{type(error).__name__} from a validator or serializer"
         return (one_error(ROOT, "what its contract accepts", found),)
 
-    def _not_buildable(self, found: str, fix: str) -> ConfigError:
-        return ConfigError(
+    def _not_buildable(
+        self, found: str, fix: str, kind: type[ConfigError] = ConfigError
+    ) -> ConfigError:
+        return kind(
             f"{self._label or self.name} is not a contract",
             where=self._where,
             expected=_EXPECTED,
@@ -311,6 +317,17 @@ def _core_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     if config and "extra" in config:
         found["extra_fields_behavior"] = config["extra"]
     return found
+
+
+def _misread(said: str) -> tuple[str, str]:
+    """Return what pydantic's core found wrong in a type, and how to mend it."""
+    first, *rest = said.splitlines()
+    if "regex parse error" in said and rest:
+        return (
+            f"the pattern {rest[1].strip()}: {rest[-1].removeprefix('error: ')}",
+            "leave out look-around and back-references: the pattern must run in linear time",
+        )
+    return first, "use types that pydantic understands"
 
 
 def _parsed(raw: bytes) -> object:

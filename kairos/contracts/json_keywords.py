@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from kairos.contracts.rules import regex_engine
+from kairos.contracts.unreadable import UnreadableContractError
 from kairos.exceptions import ConfigError, did_you_mean
 from kairos.source import declared_here
 
@@ -296,7 +297,7 @@ def refused(
     what: str, pointer: str, expected: str, found: str, fix: str | None = None
 ) -> ConfigError:
     """Return the error that says what of a document cannot be honoured, and where."""
-    return ConfigError(
+    return UnreadableContractError(
         f"JSON Schema: {what} at {pointer} cannot be honoured",
         where=declared_here(),
         expected=expected,

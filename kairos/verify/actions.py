@@ -6,6 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from kairos.contracts.unreadable import UnreadableContractError
 from kairos.exceptions import KairosError
 from kairos.signature import read_signature
 from kairos.source import defined_at
@@ -94,7 +95,8 @@ def _unbuildable(scene: Scene) -> Iterator[Finding]:
             try:
                 _ = contract.adapter
             except KairosError as error:
-                yield finding_of(error, step=step.name, code="KRS213")
+                unread = isinstance(error, UnreadableContractError)
+                yield finding_of(error, step=step.name, code="KRS101" if unread else "KRS213")
             except Exception as error:  # noqa: BLE001 - a type's own hooks may do anything
                 yield found_in(
                     step,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kairos.contracts.unreadable import UnreadableContractError
 from kairos.enums import Severity
 from kairos.exceptions import ConfigError, KairosError, PolicyError, SecurityError
 from kairos.plan_faults import (
@@ -151,6 +152,7 @@ _CODE_OF: tuple[tuple[type[KairosError], str], ...] = (
     (SelfDependencyError, "KRS002"),
     (MissingDependencyError, "KRS003"),
     (CycleError, "KRS004"),
+    (UnreadableContractError, "KRS101"),
     (ConfigError, "KRS010"),
     (PolicyError, "KRS011"),
     (SecurityError, "KRS012"),

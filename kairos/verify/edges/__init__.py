@@ -16,6 +16,7 @@ from kairos.verify.edges.wiring import wires
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from kairos.verify.edges.wiring import Wire
     from kairos.verify.findings import Finding
     from kairos.verify.proof.limits import Budget
     from kairos.verify.scene import Scene
@@ -54,14 +55,23 @@ def examined(
     from kairos.verify.proof.limits import Budget  # noqa: PLC0415
 
     prover = Prover(budget or Budget(), seconds, assume_closed=scene.assume_closed)
-    no_lists = {finding.step for finding in beside if finding.code == "KRS207"}
+    said = {(finding.code, finding.step) for finding in beside}
     proofs: list[Proof] = []
     findings: list[Finding] = []
     for wire in each:
         known = prover.prove(wire)
         proofs.append(Proof(wire.edge, known.verdict, assumption(wire, known, scene)))
         finding = finding_about(wire, known, scene)
-        if finding is None or (wire.edge.through == "item" and finding.step in no_lists):
-            continue  # that there is no list at all has better words
-        findings.append(finding)
+        if finding is not None and not _is_said(finding, wire, scene, said):
+            findings.append(finding)
     return tuple(proofs), findings
+
+
+def _is_said(finding: Finding, wire: Wire, scene: Scene, said: set[tuple[str, str | None]]) -> bool:
+    """Say whether another pass has better words for it: no list, or no contract at all."""
+    if wire.edge.through == "item" and ("KRS207", finding.step) in said:
+        return True
+    ends = (finding.step, *(scene.graph.steps[i].name for i in wire.edge.producers))
+    return finding.code == "KRS104" and any(
+        (code, end) in said for end in ends for code in ("KRS101", "KRS213")
+    )

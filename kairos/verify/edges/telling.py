@@ -25,6 +25,7 @@ __all__ = ["assumption", "finding_about"]
 
 _MOST_WITNESS = 100_000  # characters: a program reads it whole, and text is cut to what fits
 _MOST_NAMES = 3
+_MOST_NAME = 120
 _INPUTS = "inputs"
 _NO_KEYS = frozenset({"no such key", "no other keys"})
 
@@ -207,8 +208,9 @@ def _named(handed: Handed, scene: Scene) -> str:
 
 
 def _masked(name: str, keys: Iterable[str], scene: Scene) -> str:
-    """Mask the name of a contract that has values in it, where they may be secret."""
+    """Return the name of a contract, masked where it has values in it that may be secret."""
     redactor = redactor_with(scene.sensitive_keys)
+    name = name if len(name) <= _MOST_NAME else f"{name[: _MOST_NAME - 1]}…"
     return MASK if "Literal[" in name and any(map(redactor.is_sensitive, keys)) else name
 
 

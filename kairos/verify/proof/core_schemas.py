@@ -250,7 +250,7 @@ class Translator:
         hook = node.get("post_init")
         if node.get("custom_init") or (hook and hook != "init_private_attributes"):
             return self.opaque(node, f"the code that makes a {node['cls'].__name__}", found)
-        return found
+        return {"title": node["cls"].__name__, **found}  # to speak of it
 
     def _typed_dict(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         own = node.get("config") or config
