@@ -24,6 +24,7 @@ from kairos.plan import TaskGraph
 from kairos.redaction.redactor import redactor_with
 from kairos.schema import Schema
 from kairos.step import Step, StepContext
+from kairos.validators import CompositeValidator, LLMValidator, StructuralValidator
 from kairos.verify.explanation import explain, told
 from kairos.verify.flow.labels import Labels
 from kairos.verify.flow.secrets import find_leaks
@@ -362,6 +363,20 @@ def test_what_a_step_says_of_itself_stands_in_the_plan_and_comes_back() -> None:
     graph = TaskGraph("p", [some("a", labels=["pii"], declassify=["x"], touches=["files"])])
     (again,) = TaskGraph.from_dict(graph.to_dict()).steps
     assert (again.labels, again.declassify, again.touches) == (("pii",), ("x",), ("files",))
+
+
+def test_a_validator_that_asks_a_model_is_shown_the_output() -> None:
+    judge = LLMValidator("is it polite", lambda prompt: prompt)
+
+    def people(**options: Any) -> list[Finding]:
+        return leaks(some("people", labels=["pii"], **options))
+
+    for validators in ([judge], [CompositeValidator([judge])]):
+        (finding,) = people(validators=validators)
+        assert (finding.code, finding.severity) == ("KRS220", ERROR)
+        assert "through its validator LLMValidator" in (finding.found or "")
+    assert people(validators=[judge], declassify=["pii"]) == []
+    assert people(validators=[StructuralValidator()]) == []
 
 
 # --- what a step is seen to touch

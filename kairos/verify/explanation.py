@@ -14,7 +14,7 @@ from kairos.verify.flow.labels import Labels
 from kairos.verify.layout import padded, painted, plain, shown, table
 from kairos.verify.reach import upstream
 from kairos.verify.scene import Read, signature_of_when
-from kairos.verify.touching import seen_touches
+from kairos.verify.touching import seen_touches, validators_touch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -257,6 +257,8 @@ def _touches(step: Step) -> Iterator[Touched]:
     for seen in seen_touches(step):
         if seen.touches not in step.touches:
             yield Touched(seen.touches, f"not declared, but seen: {seen.evidence}")
+    for seen in validators_touch(step):
+        yield Touched(seen.touches, seen.evidence)
 
 
 def _checks(step: Step, known: dict[tuple[str, str], Proof]) -> Iterator[str]:

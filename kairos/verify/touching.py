@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from kairos.step import Step
 
-__all__ = ["Seen", "seen_touches"]
+__all__ = ["Seen", "seen_touches", "validators_touch"]
 
 _MODELS = (
     "openai", "anthropic", "google.genai", "google.generativeai", "vertexai", "litellm",
@@ -49,6 +49,7 @@ _TABLE: dict[str, str] = {
 _QUIET = frozenset({"gethostname", "codes", "exceptions", "errors", "types", "TimeoutExpired"})
 _MOST_HELPERS = 20
 _MOST_LAYERS = 20
+_MOST_VALIDATORS = 100
 _TOPS = frozenset(name.partition(".")[0] for name in _TABLE)
 _LONGEST = max(name.count(".") for name in _TABLE) + 1
 
@@ -73,6 +74,21 @@ def seen_touches(step: Step) -> tuple[Seen, ...]:
             for seen in _in_function(helper, []):
                 told = f"{seen.evidence}, by {helper.__name__}()"
                 found.setdefault(seen.touches, seen._replace(evidence=told))
+    return tuple(found.values())
+
+
+def validators_touch(step: Step) -> tuple[Seen, ...]:
+    """Return what the validators of a step touch, each of which is shown its output."""
+    found: dict[str, Seen] = {}
+    waiting = [*step.validators]
+    for each in waiting:
+        if len(waiting) < _MOST_VALIDATORS:  # one may hold others, or itself
+            inner = getattr(each, "validators", ())
+            waiting += inner if isinstance(inner, list | tuple) else ()
+        kinds = ("model",) if getattr(each, "semantic", False) is True else ()
+        name = type(each).__name__
+        for kind in (*kinds, *touches_of(each, step.name, step.place)):
+            found.setdefault(kind, Seen(kind, name, f"through its validator {name}"))
     return tuple(found.values())
 
 

@@ -10,7 +10,7 @@ from kairos.exceptions import did_you_mean
 from kairos.verify.findings import Detail, Finding, found_in
 from kairos.verify.flow.keys import listed
 from kairos.verify.flow.labels import Labels
-from kairos.verify.touching import seen_touches
+from kairos.verify.touching import seen_touches, validators_touch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,14 +35,19 @@ def find_leaks(scene: Scene) -> Iterator[Finding]:
         return
     steps = scene.graph.steps
     sinks = {i: seen for i, step in enumerate(steps) if (seen := _leaves(step)) is not None}
+    judged = {i: seen for i, step in enumerate(steps) if (seen := _judged(step))}
     trusting = [i for i, step in enumerate(steps) if step.declassify]
-    if not sinks and not trusting:
+    if not sinks and not judged and not trusting:
         return
     labels = Labels(scene)
     came: dict[str, dict[int, Came]] = {}
     for i, seen in sinks.items():
         if leaking := labels.reads[i] & ~labels.declassified[i]:
             yield _leak(labels, i, leaking, seen, came)
+    for i, seen in judged.items():
+        leaking = labels.written(i, steps[i].name)
+        if leaking and not (i in sinks and labels.reads[i] & ~labels.declassified[i]):
+            yield _leak(labels, i, leaking, seen, came, judged=True)
     for i in trusting:
         held = labels.reads[i] | labels.offered[i]
         for name in steps[i].declassify:
@@ -57,12 +62,21 @@ def _leaves(step: Step) -> tuple[Seen, ...] | None:
     return tuple(each for each in seen_touches(step) if each.touches in _LEAVES) or None
 
 
+def _judged(step: Step) -> tuple[Seen, ...]:
+    """Return which of its validators hand a step's output to a model or the network."""
+    if not step.validators:
+        return ()
+    return tuple(each for each in validators_touch(step) if each.touches in _LEAVES)
+
+
 def _leak(
     labels: Labels,
     at: int,
     leaking: int,
     seen: tuple[Seen, ...],
     came: dict[str, dict[int, Came]],
+    *,
+    judged: bool = False,
 ) -> Finding:
     step = labels.scene.graph.steps[at]
     names = labels.told(leaking, most=_MOST_DETAILS)
@@ -81,10 +95,13 @@ def _leak(
         step,
         "KRS220",
         f"may hand {'secrets' if names[1:] else 'a secret'} to {where}: {quoted}",
-        severity=Severity.WARNING if seen else None,
+        severity=Severity.WARNING if seen and not judged else None,
         expected="no secret among what it may read, save those it is trusted with by name",
         found=f"{first}; it talks to {where} {seen[0].evidence}" if seen else first,
-        fix=_mended(step, names, ways[0]),
+        fix=f"declassify={names[:5]} on {step.name}, if what it returns holds no secret or the model"
+        " is trusted with it; or take the validator away"
+        if judged
+        else _mended(step, names, ways[0]),
     )
     details = tuple(
         Detail(name, " → ".join(way), f"declassify=['{name}'], or no way there")
