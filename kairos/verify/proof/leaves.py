@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from enum import Enum, Flag
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kairos.verify.proof.formats import DECIMAL, bounded
@@ -52,6 +53,9 @@ _SILENT = frozenset(
         "microseconds_precision",
     }
 )  # fmt: skip
+
+
+_NEVER_TWICE = count()  # what an object's id is not, once the object is gone
 
 
 class Walk(Protocol):
@@ -168,7 +172,7 @@ def _moment(walk: Walk, node: Node, config: Mapping[str, Any]) -> dict[str, Any]
     demands = demands_of(node)
     if demands.keys() & {"now_op", "now_utc_offset"}:
         # what was to come when it was written is past when it is read
-        return walk.opaque([node, object()], f"a {kind} before or after now", found)
+        return walk.opaque([node, next(_NEVER_TWICE)], f"a {kind} before or after now", found)
     if not demands:
         return found
     name = bounded(_TIMES[kind], demands)

@@ -8,6 +8,9 @@ from time import monotonic
 __all__ = ["Budget", "BudgetSpentError", "Meter", "UnsupportedError"]
 
 
+_TICK = 16  # steps between two looks at the clock
+
+
 class BudgetSpentError(Exception):
     """The search has taken all the nodes or all the time it may."""
 
@@ -39,11 +42,17 @@ class Meter:
 
     def spend(self, nodes: int = 1) -> None:
         """Count a step; raise BudgetSpentError where there are none left."""
+        before = self._nodes
         self._nodes -= nodes
         if self._nodes < 0:
             raise BudgetSpentError("the budget of steps is spent")
-        if self._nodes % 16 == 0 and monotonic() > self._end:
+        if before // _TICK != self._nodes // _TICK and monotonic() > self._end:
             raise BudgetSpentError("the budget of time is spent")
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is spent."""
+        return monotonic() > self._end
 
     def note(self, reason: str) -> None:
         """Remember why a part could not be decided."""
