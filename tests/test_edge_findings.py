@@ -24,7 +24,7 @@ from kairos import (
 )
 from kairos.enums import Severity
 from kairos.exceptions import ConfigError
-from kairos.verify import Budget, Scene, compare, examine, findings_of, prove
+from kairos.verify import Budget, Scene, compare, examine, findings_of, prove, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,6 +189,20 @@ def test_a_parameter_that_reads_another_key_is_named_with_it() -> None:
 
     assert found.details[0].path == "doc=extract.title"
     assert "its parameter 'doc'" in found.message
+
+
+def test_a_long_witness_is_whole_for_programs_and_cut_in_text() -> None:
+    long = making("made", Annotated[str, Field(min_length=1000)])
+
+    @step
+    def used(made: int) -> int:
+        return made
+
+    found = finding(verified(long, used), "KRS102")
+    told = render([found], steps=2, ms=1, color=False)
+
+    assert len(json.loads(found.witness or "")) == 1000
+    assert any(len(line) <= 120 and line.endswith("…") for line in told.splitlines())
 
 
 class Login(BaseModel):
