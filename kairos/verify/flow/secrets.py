@@ -98,8 +98,8 @@ def _leak(
         severity=Severity.WARNING if seen and not judged else None,
         expected="no secret among what it may read, save those it is trusted with by name",
         found=f"{first}; it talks to {where} {seen[0].evidence}" if seen else first,
-        fix=f"declassify={names[:5]} on {step.name}, if what it returns holds no secret or the model"
-        " is trusted with it; or take the validator away"
+        fix=f"declassify={names[:5]} on {step.name}, if what it returns holds no secret"
+        " or the model is trusted with it; or take the validator away"
         if judged
         else _mended(step, names, ways[0]),
     )
