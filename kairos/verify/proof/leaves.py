@@ -58,7 +58,7 @@ _SILENT = frozenset(
 _NEVER_TWICE = count()  # what an object's id is not, once the object is gone
 
 
-class Walk(Protocol):
+class _Walk(Protocol):
     """The walk over a whole contract."""
 
     side: str
@@ -91,15 +91,15 @@ def integer_key(keys: Node) -> dict[str, Any] | None:
     return None if demands_of(keys) else {"pattern": _INT_KEY}
 
 
-def _numeric(kind: str) -> Callable[[Walk, Node, Mapping[str, Any]], dict[str, Any]]:
-    def said(_walk: Walk, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
+def _numeric(kind: str) -> Callable[[_Walk, Node, Mapping[str, Any]], dict[str, Any]]:
+    def said(_walk: _Walk, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
         bounds = {_BOUNDS[name]: v for name, v in demands_of(node).items() if name in _BOUNDS}
         return {"type": kind, **bounds}
 
     return said
 
 
-def _text(walk: Walk, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
+def _text(walk: _Walk, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
     given = {name.removeprefix("str_"): v for name, v in config.items() if name[:4] == "str_"}
     given |= {name: value for name, value in node.items() if value is not None}
     changes = any(given.get(name) for name in ("strip_whitespace", "to_lower", "to_upper"))
@@ -116,12 +116,12 @@ def _text(walk: Walk, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "pattern": regex} if regex is not None else found
 
 
-def _bytes(walk: Walk, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
+def _bytes(walk: _Walk, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
     plain = not demands_of(node) and config.get("val_json_bytes", "utf8") == "utf8"
     return {"type": "string"} if plain else walk.opaque(node, "bytes", {"type": "string"})
 
 
-def _decimal(walk: Walk, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
+def _decimal(walk: _Walk, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
     if walk.side == "keeps":
         return {"type": ["string", "number"]}
     demands = demands_of(node)
@@ -149,20 +149,20 @@ def _is_exact(bound: Any) -> bool:
     return bool(abs(bound) < 2**53 and float(bound) == bound)
 
 
-def _uuid(walk: Walk, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
+def _uuid(walk: _Walk, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
     version = node.get("version")
     found = {"type": "string", "format": f"uuid{version}" if version else "uuid"}
     return {**found, "pattern": _WRITTEN["uuid"]} if walk.side == "emits" else found
 
 
-def _url(walk: Walk, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
+def _url(walk: _Walk, node: Node, _config: Mapping[str, Any]) -> dict[str, Any]:
     text: dict[str, Any] = {"type": "string", "format": "uri"}
     if walk.side == "emits":
         text["minLength"] = 2
     return walk.opaque(node, "a URL of a certain kind", text) if demands_of(node) else text
 
 
-def _moment(walk: Walk, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
+def _moment(walk: _Walk, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
     kind, side = node["type"], walk.side
     if any(name in config for name in ("ser_json_temporal", "ser_json_timedelta")):
         return {} if side == "emits" else walk.opaque(node, f"the type {kind}")
@@ -181,7 +181,7 @@ def _moment(walk: Walk, node: Node, config: Mapping[str, Any]) -> dict[str, Any]
     return {**found, "format": name}
 
 
-def _choice(walk: Walk, node: Node, values: list[Any]) -> dict[str, Any]:
+def _choice(walk: _Walk, node: Node, values: list[Any]) -> dict[str, Any]:
     values = [one.value if isinstance(one, Enum) else one for one in values]
     kinds = {type(value) for value in values}
     loose = node.get("missing") or issubclass(node.get("cls", Enum), Flag)
