@@ -371,6 +371,19 @@ def test_a_changed_validator_makes_it_unknown_and_the_same_one_is_proved() -> No
     assert {each.severity for each in findings_of_changes(found, scene)} == {"note"}
 
 
+def test_types_at_odds_break_though_a_validator_that_is_gone_cannot_be_asked() -> None:
+    def titled(kind: Any) -> Any:
+        return create_model("Doc", title=(Annotated[kind, AfterValidator(closing_over(3))], ...))
+
+    old, new = flow(returns(titled(str)), reads(Doc)), flow(returns(titled(int)), reads(Doc))
+    found = between(old, new)
+    assert [(each.breaks, each.answer) for each in found] == [
+        ("backward", "refuted"),
+        ("forward", "refuted"),
+    ]
+    assert "validators of the lock's version" in str(found[0].reason)
+
+
 def test_a_validator_that_cannot_be_recognised_is_told_even_of_an_equal_text() -> None:
     held = object()
 

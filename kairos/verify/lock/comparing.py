@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.contracts.contract import ContractBroken
@@ -22,7 +23,7 @@ from kairos.verify.proof.ground import Ground
 from kairos.verify.proof.limits import Budget, BudgetSpentError, Meter, UnsupportedError
 from kairos.verify.proof.outcome import Verdict
 from kairos.verify.proof.parties import Party, consumer_of, producer_of
-from kairos.verify.proof.reading import Reader
+from kairos.verify.proof.reading import OPAQUE, Reader
 from kairos.verify.proof.search import Search
 from kairos.verify.proof.terms import Table
 from kairos.verify.proof.verdict import compare_parties
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparer", "Stored", "compare_locked", "is_told"]
 
+_BY_TYPE = "the types are at odds, as far as the validators of the lock's version let this through"
 _CLOSED = "only declared keys are returned"
 
 
@@ -46,6 +48,12 @@ class Stored(NamedTuple):
     party: Party | None
     always: bool = True
     why: str = ""
+
+
+def _without_opaque(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    return mapped({key: part for key, part in schema.items() if key != OPAQUE}, _without_opaque)
 
 
 def is_told(contract: LockedContract) -> bool:
@@ -94,12 +102,31 @@ class Comparer:
     def _compared(self, producer: Party, consumer: Party) -> Verdict:
         found = compare_parties(producer, consumer, self._ground, self._budget)
         shut = closed(producer)
-        if found.answer == "proved" or shut is producer:
+        if found.answer == "proved":
             return found
-        again = compare_parties(shut, consumer, self._ground, self._budget)
-        if again.answer == "proved":
-            return Verdict("proved", assuming=_CLOSED)
-        return again if again.answer in {"refuted", "coerced"} else found
+        if shut is not producer:
+            again = compare_parties(shut, consumer, self._ground, self._budget)
+            if again.answer == "proved":
+                return Verdict("proved", assuming=_CLOSED)
+            found = found if again.answer == "unknown" else again
+        return found if found.answer != "unknown" else self._by_structure(shut, consumer, found)
+
+    def _by_structure(self, producer: Party, consumer: Party, found: Verdict) -> Verdict:
+        """Look for a clash that no validator has a part in.
+
+        A validator that is gone cannot be asked whether it let a value through.  Where the types
+        alone are at odds it is taken to have let some through: a text is no number, whoever
+        checked it.
+        """
+        document = _without_opaque(producer.document)
+        if document == producer.document:
+            return found
+        usual = _without_opaque(producer.usual)
+        judge = _Judge(document, *(() if usual is True else (usual,)))
+        plain = producer._replace(document=document, usual=usual, pass_on=judge.pass_on)
+        needed = consumer._replace(document=_without_opaque(consumer.document))
+        again = compare_parties(plain, needed, self._ground, self._budget)
+        return replace(again, reason=_BY_TYPE) if again.answer in {"refuted", "coerced"} else found
 
     def _made(
         self, role: str, contract: LockedContract, make: Callable[[LockedContract], Party]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fingerprint"]
 
-_MOST_PARTS = 5_000
+_MOST_PARTS = 200_000
 _MOST_DEPTH = 60
 _DIGITS = 16
 _SPELT = (complex, range, Decimal, Fraction, UUID, PurePath, dt.date, dt.time, dt.timedelta)
@@ -68,11 +68,15 @@ class _Teller:
     """One description; what was met before is told by its number, so circles end."""
 
     def __init__(self) -> None:
+        self._count = 0
         self._met: dict[int, int] = {}
         self._kept: list[Any] = []  # so that no id is used twice
 
     def told(self, thing: Any, depth: int) -> str:
         """Return the description of one thing.  Raises _UntoldError."""
+        self._count += 1
+        if self._count > _MOST_PARTS:
+            raise _UntoldError
         if thing is None or isinstance(thing, bool | int | float | bytes):
             return (
                 f"{type(thing).__name__} {thing!r}" if not isinstance(thing, Enum) else _of(thing)
@@ -85,7 +89,7 @@ class _Teller:
             return f"#{self._met[id(thing)]}"
         self._met[id(thing)] = len(self._met)
         self._kept.append(thing)
-        if depth > _MOST_DEPTH or len(self._met) > _MOST_PARTS:
+        if depth > _MOST_DEPTH:
             raise _UntoldError
         return self._made_of(thing, depth + 1)
 
