@@ -154,7 +154,7 @@ class _Candidates:
         asked = (id(producer), id(contract), element)
         known = self._asked.get(asked)
         if known is None:
-            bare = reads_bare(producer, contract, element=element)
+            bare = reads_bare(producer, contract, element=element) and _worth_it(contract)
             asks = bare or producer is contract
             same = asks and is_its_own(producer, contract.adapter.core_schema, element=element)
             known = self._asked[asked] = bare, same
@@ -179,6 +179,11 @@ class _Candidates:
     def _is_declared(self, producer: Contract, kind: Any) -> bool:
         own = is_schema(kind) and producer.declared is kind
         return own and self._compared(producer, producer, element=False)[1]
+
+
+def _worth_it(contract: Contract) -> bool:
+    """Say whether bare JSON is read any faster: a mere number or text is not."""
+    return contract.adapter.core_schema.keys() != {"type"}
 
 
 class Elision:
