@@ -6,7 +6,8 @@ Every verdict is held to a pool of small values, judged by kairos's run-time jud
 proof: a "proved" with a value of the pool that the producer takes and the consumer refuses is
 unsound, and so is a "refuted" whose witness is not such a value.  The pairs are made in batches
 with a seed each; what each batch came to is printed as it ends, and at the end how many of the
-documents held each keyword.  Times are those of the processor.  Exit 1 for any unsound verdict, or above one unknown in a thousand.
+documents held each keyword.  Times are those of the processor.  Exit 1 for any unsound verdict, or
+above one unknown in a thousand.
 """
 
 from __future__ import annotations

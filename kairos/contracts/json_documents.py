@@ -318,7 +318,7 @@ def _measure(root: Any) -> None:
         if id(value) in above:
             raise _no_json("#", "a Python object inside itself")
         if len(pointer) > _MOST_DEPTH:
-            raise refused("the document", "#", f"at most {_MOST_DEPTH} levels", "more of them")
+            raise refused("the document", "#", "less depth", f"more than {_MOST_DEPTH} levels")
         above.add(id(value))
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         size = 1
@@ -329,7 +329,7 @@ def _measure(root: Any) -> None:
                 raise _no_json("#" + "".join(f"/{_escaped(str(one))}" for one in here), odd)
             size += measure(inner, here) if isinstance(inner, dict | list) else 1
         if size > _MOST_PARTS:
-            raise refused("the document", "#", f"at most {_MOST_PARTS} parts", "more of them")
+            raise refused("the document", "#", "less of it", f"more than {_MOST_PARTS} parts")
         above.discard(id(value))
         sizes[id(value)] = size
         return size

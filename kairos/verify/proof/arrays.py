@@ -243,6 +243,7 @@ class _Builder:
                 continue
             ways = [tuple(values)] if answer.found else [(v,) for v in values]
             for way in ways:
+                self._solver.meter.spend()
                 if len(way) == 1 and any(same_json(way[0], u) for u in used):
                     continue
                 done = self._spread(then, (*items, way), longest)

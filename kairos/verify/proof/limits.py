@@ -10,6 +10,8 @@ __all__ = ["Budget", "BudgetSpentError", "Meter", "UnsupportedError"]
 
 _TICK = 16  # steps between two looks at the clock
 
+_TICK = 16  # steps between two looks at the clock
+
 
 class BudgetSpentError(Exception):
     """The search has taken all the nodes or all the time it may."""

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from kairos.contracts.json_keywords import ASSERTIONS, is_free_format
 from kairos.verify.proof.circles import Circles
-from kairos.verify.proof.limits import UnsupportedError
+from kairos.verify.proof.limits import BudgetSpentError, UnsupportedError
 from kairos.verify.proof.terms import FALSE, KINDS, TRUE, Items, Props, Table, exact
 from kairos.verify.proof.unevaluated import without_unevaluated
 
@@ -51,7 +51,10 @@ class Reader:
 
         Raises UnsupportedError for what it cannot say in terms.
         """
-        return self._follow("#", 0)
+        try:
+            return self._follow("#", 0)
+        except BudgetSpentError as error:
+            raise BudgetSpentError(f"{error} before all of a contract is read") from None
 
     @property
     def document(self) -> Any:

@@ -20,7 +20,7 @@ from kairos.verify.proof.numbers import solve_number
 from kairos.verify.proof.objects import solve_object
 from kairos.verify.proof.regular import Space
 from kairos.verify.proof.strings import solve_string
-from kairos.verify.proof.terms import FALSE, FAMILY, KINDS, TRUE, Lits, Table, value_of
+from kairos.verify.proof.terms import FALSE, FAMILY, KINDS, TRUE, Lits, Scalar, Table, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +31,7 @@ __all__ = ["Search"]
 
 _MOST_DEPTH = 40
 _MANY_CHOICES = 3
+_MANY_VALUES = 1_000  # of an enum: more are not put into an order for the sake of order
 _MANY = 16  # values of an enum that cost a step of the budget
 
 
@@ -162,7 +163,7 @@ class Search:
             if lit < 0 and self.table[lit].op == "enum":
                 shared -= self.table[lit].arg
         values = []
-        for key in sorted((key for key in shared if _is_of(key, kind)), key=repr):
+        for key in _in_order([key for key in shared if _is_of(key, kind)], kind):
             if kind == "integer" and key[1].denominator != 1:
                 continue
             value = value_of(key, kind)
@@ -212,6 +213,13 @@ class Search:
             glance.allowed = now if glance.allowed is None else glance.allowed & now
             return bool(glance.allowed)
         return True
+
+
+def _in_order(keys: list[Scalar], kind: str) -> list[Scalar]:
+    if len(keys) <= _MANY_VALUES:
+        return sorted(keys, key=repr)
+    # the order of texts in a set differs from run to run; that of numbers does not
+    return sorted(keys) if kind == "string" else keys
 
 
 def _is_of(key: tuple[str, Any], kind: str) -> bool:
