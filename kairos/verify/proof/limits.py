@@ -7,9 +7,6 @@ from time import monotonic
 
 __all__ = ["Budget", "BudgetSpentError", "Meter", "UnsupportedError"]
 
-
-_TICK = 16  # steps between two looks at the clock
-
 _TICK = 16  # steps between two looks at the clock
 
 
