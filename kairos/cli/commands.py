@@ -164,9 +164,13 @@ def _validate(  # noqa: PLR0917 - typer calls it by name
     """Check workflows without running them."""
 
     def work() -> int:
-        from kairos.cli.lock import asked_of_lock  # noqa: PLC0415 - as above
         from kairos.cli.validate import ValidateOptions, validate  # noqa: PLC0415 - as above
 
+        asked = None
+        if lock is not None or update:
+            from kairos.cli.lock import asked_of_lock  # noqa: PLC0415 - it loads the proof
+
+            asked = asked_of_lock(lock, compatible.value, update=update)
         return validate(
             ValidateOptions(
                 tuple(modules),
@@ -178,7 +182,7 @@ def _validate(  # noqa: PLR0917 - typer calls it by name
                 sarif=sarif,
                 mermaid=mermaid,
                 explain=explain,
-                lock=asked_of_lock(lock, compatible.value, update=update),
+                lock=asked,
             )
         )
 

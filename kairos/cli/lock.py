@@ -84,13 +84,8 @@ class Held(NamedTuple):
     told: str | None = None
 
 
-def locked(modules: Modules, options: LockOptions | None) -> tuple[Modules, str | None]:
-    """Hold all that was examined to a lock, and say what was written; as it is without a lock.
-
-    Raises Stop as `hold` does.
-    """
-    if options is None:
-        return modules, None
+def locked(modules: Modules, options: LockOptions) -> tuple[Modules, str | None]:
+    """Hold all that was examined to a lock, and say what was written.  Raises Stop as `hold`."""
     every = modules.checked
     found = [(each.file, each.workflow) for each in every if each.workflow is not None]
     # where one workflow was chosen by its name, nothing is known of the others
@@ -308,7 +303,7 @@ def _of_lock(
         "KRS120",
         CODES["KRS120"].severity,
         None,
-        f"{path.name}: {message}",
+        f"{path.name or path}: {message}",
         expected=expected,
         found=found,
         fix=fix,

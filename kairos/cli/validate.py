@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from kairos.cli.checking import Modules, check
 from kairos.cli.expected import expected_inputs, named
 from kairos.cli.findings_as import document, flowchart, put_sarif, sarif_of
-from kairos.cli.lock import LockOptions, locked
 from kairos.cli.output import Stop, as_json, clean, count, give, stdout_kept, tell, wants_color
 from kairos.exceptions import did_you_mean
 from kairos.logs.sinks import printable
@@ -18,6 +17,7 @@ from kairos.verify.text import render_counts, render_report
 
 if TYPE_CHECKING:
     from kairos.cli.checking import Checked
+    from kairos.cli.lock import LockOptions  # noqa: TC004 - nobody asks for the annotation
     from kairos.verify.explanation import Explanation
     from kairos.workflow import Workflow
 
@@ -55,7 +55,11 @@ def validate(options: ValidateOptions) -> int:
     """
     _refuse_at_odds(options)
     with stdout_kept() as (stdout, _):
-        modules, written = locked(check(options.modules, options.workflows_dir), options.lock)
+        modules, written = check(options.modules, options.workflows_dir), None
+        if options.lock is not None:
+            from kairos.cli.lock import locked  # noqa: PLC0415 - it loads the proof
+
+            modules, written = locked(modules, options.lock)
         failed = any(each.report.fails(strict=options.strict) for each in modules.checked)
         code = 2 if modules.stopped else int(failed)
         if options.sarif not in {None, "-"}:
