@@ -20,7 +20,7 @@ from kairos.contracts.readable import Node, drop_unreadable
 from kairos.contracts.rules import Rule
 from kairos.verify.proof.fields import fields_of, object_of
 from kairos.verify.proof.identity import identity, looks_around, relevant
-from kairos.verify.proof.leaves import LEAVES, address, integer_key
+from kairos.verify.proof.leaves import INT_KEY, LEAVES, address, demands_of
 from kairos.verify.proof.limits import UnsupportedError
 from kairos.verify.proof.reading import OPAQUE
 
@@ -193,8 +193,10 @@ class Translator:
             return self.part(keys, config)
         if kind in {"uuid", "date"} and self.side != "keeps" and not _may_write_anything(keys):
             return self.part(keys, config)
-        plain = integer_key(keys) if kind == "int" and self.side != "keeps" else None
-        return plain or self.opaque(keys, f"keys of the type {kind}")
+        named = INT_KEY if kind == "int" and self.side != "keeps" else _ANY
+        if named and not demands_of(keys):
+            return named
+        return self.opaque(keys, f"keys of the type {kind}", named)
 
     def _union(self, node: Node, config: Mapping[str, Any]) -> dict[str, Any]:
         choices = [one[0] if isinstance(one, tuple) else one for one in node["choices"]]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kairos.contracts.readable import Node
 
-__all__ = ["LEAVES", "address", "demands_of", "integer_key"]
+__all__ = ["INT_KEY", "LEAVES", "address", "demands_of"]
 
 _DECIMAL_READ = r"^-?[0-9]+(\.[0-9]+)?$"
 _DECIMAL_WRITTEN = r"^-?[0-9]+(\.[0-9]+)?(E[+-]?[0-9]+)?$"
@@ -45,7 +45,9 @@ _BOUNDS = {
     "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum",
     "multiple_of": "multipleOf",
 }  # fmt: skip
-_INT_KEY = r"^(0|-?[1-9][0-9]*)$"
+INT_KEY: dict[str, Any] = {"pattern": r"^(0|-?[1-9][0-9]*)$"}
+"""What the names of int keys are."""
+
 # keys of a core schema that say nothing of which values it takes
 _SILENT = frozenset(
     {
@@ -84,11 +86,6 @@ def address(node: Node, side: str) -> dict[str, Any] | None:
     if side == "emits" and known in _WRITTEN:
         found["pattern"] = _WRITTEN[known]
     return found
-
-
-def integer_key(keys: Node) -> dict[str, Any] | None:
-    """Return what the names of int keys are; None where there are demands on the numbers."""
-    return None if demands_of(keys) else {"pattern": _INT_KEY}
 
 
 def _numeric(kind: str) -> Callable[[_Walk, Node, Mapping[str, Any]], dict[str, Any]]:
