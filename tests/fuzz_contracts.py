@@ -338,7 +338,7 @@ def tell(line: str) -> None:
 
 def main() -> int:
     """Run from a command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Random pairs against brute force.")
     parser.add_argument("pairs", type=int)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--recursive", action="store_true")

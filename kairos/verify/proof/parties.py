@@ -85,8 +85,6 @@ def consumer_of(declared: Contract | Mapping[str, Any] | bool) -> Party:  # noqa
 
 def _bare(document: Any) -> Party:
     rules = checked_document(document)
-    if rules is None:
-        return Party(document, bare=True, pass_on=None, is_open=True)
 
     def judge(value: Any) -> Any:
         if not rules.accepts(value):
