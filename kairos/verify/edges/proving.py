@@ -212,6 +212,10 @@ class Prover:
             members |= {key: Member(_stand_in(consumer.document, key)) for key in outside}
             return self._with_inputs(object_of(members), wire.handed)
 
+        beyond = bool(gaps or outside or wire.shows_more)
+        # first where that is all there is to it, which spares the closer look
+        if beyond and not gaps and not outside and self._holds_for_all(wire, consumer):
+            return Known(Verdict("proved"))
         known = self._compared(lambda shut: seen(shut, others=False), consumer)
         if known.verdict.answer == "refuted":
             return known
@@ -221,27 +225,26 @@ class Prover:
                 cause for each in wire.handed.values() for cause in (*each.nulls, *each.absent)
             ) or (Cause("", ""),)
             known = _worst([known, more._replace(causes=causes)])
-        if known.verdict.answer == "refuted" or not (gaps or outside or wire.shows_more):
+        if known.verdict.answer == "refuted" or not beyond:
             return known
-        anything = object_of(
-            {
-                key: Member(
-                    ANYTHING
-                    if each.gap
-                    else self._member(key, each, False, consumer.document, others=True).party,
-                    always=not each.gap and not each.absent,
-                )
-                for key, each in wire.handed.items()
-            },
-            others=wire.shows_more,
-        )
-        if self._compared(lambda _: anything, consumer).verdict.answer == "proved":
+        if (gaps or outside) and self._holds_for_all(wire, consumer):
             return known
         told = next((each for each in gaps.values() if not each.is_boundary), None)
         if told is not None:
             return _unknown(told)
         reason = next((each.gap for each in gaps.values()), _UNDECLARED)
         return Known(Verdict("unknown", reason=reason), is_boundary=True)
+
+    def _holds_for_all(self, wire: Wire, consumer: Party) -> bool:
+        """Say whether an edge holds whatever stands under the keys of which nothing is known."""
+        anything = {
+            key: Member(ANYTHING, always=False)
+            if each.gap
+            else self._member(key, each, False, consumer.document, others=True)
+            for key, each in wire.handed.items()
+        }
+        party = object_of(anything, others=wire.shows_more)
+        return self._asked(party, consumer).answer == "proved"
 
     def _member(
         self,
