@@ -121,24 +121,21 @@ _SHAPED = frozenset(
 )  # fmt: skip
 
 
+# a pattern speaks of texts only
 _NUMERIC: dict[str, Any] = {
-    "anyOf": [
-        {"type": ["boolean", "number"]},
-        {"type": "string", "pattern": r"\d|[iI][nN][fF]|[nN][aA][nN]"},
-    ]
+    "type": ["boolean", "number", "string"],
+    "pattern": r"\d|[iI][nN][fF]|[nN][aA][nN]",
 }
 _TEXT: dict[str, Any] = {"type": "string"}
-_TEMPORAL: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"\d"}]}
+_TEMPORAL: dict[str, Any] = {"type": ["number", "string"], "pattern": r"\d"}
 # at least what pydantic reads a scalar from, in JSON; where it is not known, anything
 _LAX: dict[str, dict[str, Any]] = {
     "int": _NUMERIC,
     "float": _NUMERIC,
     "decimal": _NUMERIC,
     "bool": {
-        "anyOf": [
-            {"type": ["boolean", "number"]},
-            {"type": "string", "pattern": r"^(?i:0|1|off|on|f|t|false|true|n|y|no|yes)$"},
-        ]
+        "type": ["boolean", "number", "string"],
+        "pattern": r"^(?i:0|1|off|on|f|t|false|true|n|y|no|yes)$",
     },
     "datetime": _TEMPORAL,
     "date": _TEMPORAL,

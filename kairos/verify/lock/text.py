@@ -27,7 +27,7 @@ VERSION = 1
 """The format that is written, and the only one that is read."""
 
 LONGEST = 32 * 1024 * 1024
-"""How long a lock may be, in characters; a thousand steps take about a fortieth of it."""
+"""How long a lock may be, in characters; a thousand steps take a few megabytes."""
 
 _OURS = frozenset({OPAQUE, "format"})  # the proof has names of formats that nobody else has
 _WIDTH = 96
