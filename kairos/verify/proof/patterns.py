@@ -13,18 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kairos.contracts.rules import regex_engine
 from kairos.exceptions import ConfigError
+from kairos.verify.proof.characters import EVERY, Chars, invert, merge
 from kairos.verify.proof.limits import UnsupportedError
 from kairos.verify.proof.positions import Positions
-from kairos.verify.proof.regular import (
-    ANYTHING,
-    EMPTY_WORD,
-    EVERY,
-    Chars,
-    Language,
-    Space,
-    invert,
-    merge,
-)
+from kairos.verify.proof.regular import ANYTHING, EMPTY_WORD, Language, Space
 
 if TYPE_CHECKING:
     from pydantic_core import SchemaValidator

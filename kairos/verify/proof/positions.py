@@ -14,7 +14,7 @@ from kairos.verify.proof.limits import UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kairos.verify.proof.regular import Chars
+    from kairos.verify.proof.characters import Chars
 
 __all__ = ["Positions"]
 
