@@ -159,8 +159,9 @@ class Mender:
         if declared is None:
             return field
         inner = self._node(declared, config)
+        schema: Any = inner
         settings: Any = {**self.settings, **config}
-        validator = SchemaValidator(inner, settings, _use_prebuilt=False)
+        validator = SchemaValidator(schema, settings, _use_prebuilt=False)
 
         def check(value: Any, handler: Callable[[Any], Any]) -> Any:
             return handler(validator.validate_python(value))

@@ -78,8 +78,9 @@ def _is_needed(field: Node, config: Mapping[str, Any], *, total: bool) -> bool:
 
 def _takes_its_default(node: Node, config: Mapping[str, Any]) -> bool:
     try:
+        schema: Any = node
         settings: Any = dict(config)
-        SchemaValidator(node, settings).validate_python(node["default"])
+        SchemaValidator(schema, settings).validate_python(node["default"])
     except Exception:  # noqa: BLE001 - made by a function, or refused, or it refers elsewhere
         return False
     return True
