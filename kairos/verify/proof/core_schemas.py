@@ -317,7 +317,7 @@ def _named(node: Node) -> str:
 
 
 def _embedded(rules: JsonRules) -> Any:
-    root = rules.document
+    root = rules.source.flat()
     if not isinstance(root, dict):
         return root
     return {"$id": "kairos:contract", **root}  # so that its references start at itself
