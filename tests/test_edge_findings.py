@@ -92,7 +92,8 @@ def score(extract: Doc) -> int:
 
 
 def making(name: str, contract: Any, action: Callable[..., Any] = nothing, **options: Any) -> Step:
-    return Step(name, action, **{"read_keys": [], "output_contract": contract, **options})
+    given: dict[str, Any] = {"read_keys": [], "output_contract": contract, **options}
+    return Step(name, action, **given)
 
 
 def verified(*steps: Step | Callable[..., Any], inputs: Any = (), **options: Any) -> Report:
@@ -406,7 +407,8 @@ def test_an_element_that_brings_nothing_is_none_in_the_list(
     def copes(each: list[int | None]) -> int:
         return len(each)
 
-    each = making("each", int, **{"foreach": "rows", "read_keys": ["rows"], **options})
+    given: dict[str, Any] = {"foreach": "rows", "read_keys": ["rows"], **options}
+    each = making("each", int, **given)
     report = verified(each, total, copes, inputs=["rows"])
     found = finding(report, "KRS102")
 
@@ -573,10 +575,8 @@ def test_a_workflow_has_a_budget_besides_that_of_an_edge() -> None:
         "the time for the whole workflow is spent",
     )
     (poor,) = prove(Scene(graph, frozenset()), budget=Budget(nodes=1))
-    assert (poor.verdict.answer, poor.verdict.reason) == (
-        "unknown",
-        "the budget of steps is spent",
-    )
+    assert poor.verdict.answer == "unknown"
+    assert "the budget of steps is spent" in (poor.verdict.reason or "")
 
 
 def test_a_list_that_is_none_breaks_a_foreach() -> None:

@@ -143,9 +143,8 @@ def nothing(ctx: StepContext) -> None:
 
 def producing(contract: Any, value: Any = None, **options: Any) -> Step:
     """Return a step 'made' of this contract, which emits a JSON value."""
-    return Step(
-        "made", lambda ctx: value, **{"read_keys": [], "output_contract": contract, **options}
-    )
+    given: dict[str, Any] = {"read_keys": [], "output_contract": contract, **options}
+    return Step("made", lambda ctx: value, **given)
 
 
 def consuming(contract: Any, name: str = "made") -> Step:
