@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from typing_extensions import TypedDict
 
 import kairos
 from kairos import (
     SKIP,
+    Context,
     FailureAction,
     FailurePolicy,
     Schema,
@@ -506,6 +508,22 @@ def test_inputs_are_told_together_with_what_their_contract_says() -> None:
     parameter = next(f for f in report.findings if f.step == "reads")
     assert (parameter.source, parameter.witness) == ("depth", "null")
     assert tuple(parameter.details[0]) == ("depth", "int | None", "needs int")
+
+
+def test_a_context_s_keys_are_edges_of_their_own_and_told_once() -> None:
+    class Seen(TypedDict):
+        made: str
+
+    def reads(ctx: Context[Seen]) -> int:
+        return len(ctx.inputs["made"])
+
+    report = verified(making("made", int), Step("reads", reads))
+
+    assert [(p.edge.through, p.verdict.answer) for p in report.proofs] == [
+        ("view", "refuted"),
+        ("input_contract", "refuted"),
+    ]
+    assert told(report) == [("KRS102", "reads")]
 
 
 # --- open and closed

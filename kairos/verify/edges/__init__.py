@@ -71,6 +71,9 @@ def _is_said(finding: Finding, wire: Wire, scene: Scene, said: set[tuple[str, st
     """Say whether another pass has better words for it: no list, or no contract at all."""
     if wire.edge.through == "item" and ("KRS207", finding.step) in said:
         return True
+    step = scene.graph.steps[wire.edge.step]
+    if wire.edge.through == "view" and step.input_contract is step.signature.view:
+        return True  # which is the contract of all its keys together
     ends = (finding.step, *(scene.graph.steps[i].name for i in wire.edge.producers))
     return finding.code == "KRS104" and any(
         (code, end) in said for end in ends for code in ("KRS101", "KRS213")

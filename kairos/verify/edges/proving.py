@@ -168,7 +168,9 @@ class Prover:
         if known is None:
             party = producer_of(contract)
             shut = closed(party)
-            known = (party, shut) if shut is not party else (party._replace(is_open=False),) * 2
+            if shut is party:
+                party = shut = party._replace(is_open=False)
+            known = party, shut
             self._emitters[id(contract)] = known
         return known
 
