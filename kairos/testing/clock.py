@@ -1,25 +1,15 @@
-"""What tests of workflows need, shipped as part of kairos: time by hand, and an ear.
-
-::
-
-    clock = ManualClock()
-    Workflow("w", steps, clock=clock).run()   # an hour of retries passes in no time
-"""
+"""Time by hand."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kairos.events import Event
-
-__all__ = ["ManualClock", "Recorder"]
-
-E = TypeVar("E")
+__all__ = ["ManualClock"]
 
 
 class ManualClock:
@@ -77,18 +67,3 @@ class ManualClock:
                 self._wakers.remove(wake)
 
         return unsubscribe
-
-
-class Recorder:
-    """An observer that keeps every event it is told of, in order."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def observe(self, event: Event) -> None:
-        """Keep the event."""
-        self.events.append(event)
-
-    def of(self, kind: type[E]) -> list[E]:
-        """Return the events of one kind."""
-        return [event for event in self.events if isinstance(event, kind)]

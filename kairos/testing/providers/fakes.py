@@ -1,0 +1,308 @@
+"""The face of the fakes: what is arranged before a test, and what is known after it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from kairos.models.reply import TokenUsage
+from kairos.security import MASK
+from kairos.testing.faults import Body, Framing, NoUsage, Status
+from kairos.testing.providers import anthropic, gemini, openai_chat, openai_responses
+from kairos.testing.providers.dialect import Asked, Dialect, Problem, Said
+from kairos.testing.providers.received import KEY_HEADERS, Received, masked
+from kairos.testing.providers.script import Script, natural
+from kairos.testing.providers.server import Call, Server
+from kairos.testing.providers.wire import Wire, found, of_body, of_problem, of_reply
+from kairos.testing.replies import Filter, Given, Refuse, Reply, reply_of, tokens_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+__all__ = ["FakeProviders"]
+
+_GEMINI = re.compile(r"/v1(?:beta|alpha)?/models/(?P<model>[^/:]+):(?P<verb>\w+)")
+_PATHS = {
+    "/v1/messages": anthropic.DIALECT,
+    "/v1/chat/completions": openai_chat.DIALECT,
+    "/v1/responses": openai_responses.DIALECT,
+}
+_STREAMS = {"generateContent": False, "streamGenerateContent": True}
+
+
+class FakeProviders:
+    """A local HTTP server that speaks Anthropic Messages, OpenAI chat and Responses, and Gemini.
+
+    ::
+
+        with FakeProviders() as fake:
+            fake.reply("Hello", provider="anthropic")
+            fake.reply(Status(429, retry_after=1), on=2)
+            anthropic.Anthropic(api_key="any", base_url=fake.url)
+            openai.OpenAI(api_key="any", base_url=fake.url + "/v1")
+            genai.Client(api_key="any", http_options={"base_url": fake.url})
+
+    Without an arranged reply it answers from the request itself: it calls the first tool until a
+    result is there, gives a value that satisfies the wanted schema, or echoes the prompt.  What a
+    provider would refuse is refused in its own words.  Any key is taken; with `models` only those
+    models exist.
+    """
+
+    def __init__(self, *, models: frozenset[str] | set[str] | None = None) -> None:
+        self._models = models
+        self._script = Script()
+        self._server = Server(self._answer, self._finished)
+        self._lock = threading.Lock()
+        self._requests: list[Received] = []
+        self._seen = 0
+        self._open = 0
+        self._most_open = 0
+
+    def __enter__(self) -> Self:
+        """Start to listen."""
+        self._server.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the port and every connection."""
+        self._server.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a path: OpenAI's clients want `/v1` behind it."""
+        return f"http://127.0.0.1:{self._server.port}"
+
+    def environ(self, key: str = "fake-key") -> dict[str, str]:
+        """Return the environment variables that lead the SDKs here, keys included."""
+        return {
+            "ANTHROPIC_API_KEY": key,
+            "ANTHROPIC_BASE_URL": self.url,
+            "OPENAI_API_KEY": key,
+            "OPENAI_BASE_URL": f"{self.url}/v1",
+            "GOOGLE_API_KEY": key,
+            "GOOGLE_GEMINI_BASE_URL": self.url,
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+
+    # --- before
+
+    def reply(
+        self,
+        *given: Given,
+        provider: str | None = None,
+        model: str | None = None,
+        on: int | None = None,
+        stop: str | None = None,
+        usage: TokenUsage | None = None,
+    ) -> FakeProviders:
+        """Arrange one reply, made of texts, contents and faults, and return the fake.
+
+        It is for the next request of that provider and model that nothing else is arranged for,
+        or with `on` for exactly the call with that number among them, counted from 1.  Nothing
+        given is the answer from the request itself.  Raises ConfigError for what is no reply.
+        """
+        one = given[0] if len(given) == 1 else given
+        self._script.add(reply_of(one, stop=stop, usage=usage), provider, model, on)
+        return self
+
+    def script(
+        self, *replies: Given, provider: str | None = None, model: str | None = None
+    ) -> FakeProviders:
+        """Arrange one reply after the other; several contents of one reply stand in a tuple."""
+        for given in replies:
+            self._script.add(reply_of(given), provider, model, None)
+        return self
+
+    def answer(
+        self,
+        function: Callable[[Received], Given | None],
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+    ) -> FakeProviders:
+        """Have a function answer what no arranged reply does; None leaves it to the next."""
+        self._script.answer(function, provider, model)
+        return self
+
+    def clear(self) -> None:
+        """Forget what was arranged, and what was received."""
+        self._script.clear()
+        with self._lock:
+            self._requests.clear()
+            self._seen = 0
+
+    @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """Refuse connections for a while: the port is closed, and open again behind the block."""
+        self._server.stop()
+        try:
+            yield
+        finally:
+            self._server.start()
+
+    # --- after
+
+    @property
+    def requests(self) -> list[Received]:
+        """Everything received, in order, with keys masked."""
+        with self._lock:
+            return list(self._requests)
+
+    def count(self, provider: str | None = None, model: str | None = None) -> int:
+        """Return how many requests there were, of a provider and for a model."""
+        return sum(
+            provider in (None, one.provider, one.api) and model in (None, one.model)
+            for one in self.requests
+        )
+
+    @property
+    def left(self) -> int:
+        """How many arranged replies nobody has asked for."""
+        return self._script.left
+
+    @property
+    def most_open(self) -> int:
+        """How many requests were being answered at the same time, at most."""
+        return self._most_open
+
+    # --- meanwhile
+
+    def _answer(self, call: Call) -> Wire:
+        with self._lock:
+            self._seen += 1
+            number = self._seen
+            self._open += 1
+            self._most_open = max(self._most_open, self._open)
+        return self._wire(call, number)
+
+    def _finished(self) -> None:
+        with self._lock:
+            self._open -= 1
+
+    def _wire(self, call: Call, number: int) -> Wire:
+        place = urlsplit(call.target)
+        dialect, named = _dialect(call, place.path)
+        body = _parsed(call.body)
+        problem = _unreadable(dialect, call, place.path, body)
+        asked = None
+        if problem is None and named is None:
+            problem, asked = self._read(dialect, call, place.path, body)
+        received = Received(
+            number=number,
+            api=dialect.name,
+            provider=dialect.provider,
+            method=call.method,
+            path=place.path,
+            query={key: MASK if key == "key" else value for key, value in parse_qsl(place.query)},
+            headers=masked(call.headers),
+            body=body,
+            model=asked.model if asked else "",
+            stream=asked.stream if asked else False,
+            key_header=next((name for name in KEY_HEADERS if call.headers.get(name)), None),
+            asked=asked,
+            refused=problem.status if problem else None,
+        )
+        with self._lock:
+            self._requests.append(received)
+        if problem is None and named is not None:
+            return of_body(Body(json.dumps(named(body))), dialect, number, ())
+        if problem is not None or asked is None:
+            return of_problem(dialect, problem or Problem(404), number)
+        return _reply(dialect, asked, self._script.take(received), number)
+
+    def _read(
+        self, dialect: Dialect, call: Call, path: str, body: Any
+    ) -> tuple[Problem | None, Asked | None]:
+        gemini_path = _GEMINI.fullmatch(path)
+        if gemini_path:
+            body = {**body, "model": gemini_path["model"], "stream": _STREAMS[gemini_path["verb"]]}
+        try:
+            problem = dialect.check(body, call.headers)
+            asked = dialect.read(body) if problem is None else None
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return Problem(400), None  # a shape that no check expected
+        if asked and self._models is not None and asked.model not in self._models:
+            return dialect.unknown_model(asked.model), asked
+        return problem, asked
+
+
+def _reply(dialect: Dialect, asked: Asked, reply: Reply | None, number: int) -> Wire:
+    faults = reply.faults if reply else ()
+    status, body = found(faults, Status), found(faults, Body)
+    if status is not None:
+        problem = Problem(status.code, status.message, status.type)
+        return of_problem(dialect, problem, number, faults)
+    if body is not None:
+        return of_body(body, dialect, number, faults)
+    whole = natural(asked, reply)
+    blocked = any(one == Filter(prompt=True) for one in whole.contents)
+    if blocked and dialect.blocked is not None:
+        return of_problem(dialect, dialect.blocked, number, faults)
+    return of_reply(dialect, asked, _said(asked, whole, number), faults)
+
+
+def _said(asked: Asked, reply: Reply, number: int) -> Said:
+    said = Said(number, reply.contents, reply.stop or "end", reply.usage)
+    if reply.stop is None:
+        stop = "tools" if said.calls else "refused" if said.refusal else "end"
+        said = replace(said, stop="filtered" if said.filtered else stop)
+    if found(reply.faults, NoUsage):
+        said = replace(said, usage=None)
+    elif reply.usage is None:
+        said = replace(said, usage=_counted_usage(asked, said))
+    framing = found(reply.faults, Framing)
+    return replace(said, delta=framing.delta) if framing else said
+
+
+def _counted_usage(asked: Asked, said: Said) -> TokenUsage:
+    thought = sum(tokens_of(one.text) for one in said.thoughts)
+    words = said.text + "".join(one.text + one.name for one in said.calls)
+    words += "".join(one.text for one in said.contents if isinstance(one, Refuse))
+    output = tokens_of(words) + thought
+    return TokenUsage(asked.tokens, output, asked.tokens + output, reasoning_tokens=thought)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        return body.decode(errors="replace")
+
+
+def _dialect(call: Call, path: str) -> tuple[Dialect, Callable[[Any], dict[str, Any]] | None]:
+    """Return who is meant, and what counts tokens or lists models where that is asked."""
+    if path == "/v1/messages/count_tokens":
+        return anthropic.DIALECT, lambda body: {"input_tokens": tokens_of(body)}
+    place = _GEMINI.fullmatch(path)
+    if place and place["verb"] == "countTokens":
+        return gemini.DIALECT, lambda body: {"totalTokens": tokens_of(body)}
+    if path in _PATHS:
+        return _PATHS[path], None
+    if place or "x-goog-api-key" in call.headers or "key=" in call.target:
+        return gemini.DIALECT, None
+    known = "anthropic-version" in call.headers
+    return (anthropic.DIALECT if known else openai_chat.DIALECT), None
+
+
+def _unreadable(dialect: Dialect, call: Call, path: str, body: Any) -> Problem | None:
+    place = _GEMINI.fullmatch(path)
+    counts = path == "/v1/messages/count_tokens" or (place and place["verb"] == "countTokens")
+    if not counts and path not in _PATHS and not (place and place["verb"] in _STREAMS):
+        message = f"Invalid URL ({call.method} {path})" if dialect.provider == "openai" else None
+        return Problem(404, message)
+    if call.method != "POST":
+        return Problem(405, f"Not allowed to {call.method} on {path}.", "invalid_request_error")
+    if not isinstance(body, dict):
+        return Problem(400, "We could not parse the JSON body of your request.")
+    return None

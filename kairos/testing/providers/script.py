@@ -1,0 +1,132 @@
+"""Which reply comes next: queues by provider and model, numbered calls, and functions."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from kairos.exceptions import ConfigError
+from kairos.testing.replies import Answer, CallTool, Given, Reply, Say, reply_of
+from kairos.testing.samples import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kairos.testing.providers.dialect import Asked
+    from kairos.testing.providers.received import Received
+
+__all__ = ["PROVIDERS", "Script", "natural"]
+
+PROVIDERS = ("anthropic", "openai", "openai.chat", "openai.responses", "gemini")
+Answering: TypeAlias = "Callable[[Received], Given | None]"
+_Lane: TypeAlias = tuple[str | None, str | None]
+
+
+@dataclass
+class _Queue:
+    calls: int = 0
+    numbered: dict[int, Reply] = field(default_factory=dict)
+    waiting: deque[Reply] = field(default_factory=deque)
+    answering: Answering | None = None
+
+
+class Script:
+    """What was arranged, and how often it was asked for.
+
+    A call is counted in every lane that it belongs to: its model's, its provider's, everybody's.
+    The narrowest lane that has something for it answers; in a lane a reply for exactly this call
+    goes before the queue, and the queue before the function.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lanes: dict[_Lane, _Queue] = {}
+
+    def add(self, reply: Reply, provider: str | None, model: str | None, on: int | None) -> None:
+        """Arrange one reply, for the call with the number `on` or as the next in line."""
+        with self._lock:
+            queue = self._lane(provider, model)
+            if on is None:
+                queue.waiting.append(reply)
+            elif on < 1:
+                raise ConfigError("calls are counted from 1", found=str(on))
+            else:
+                queue.numbered[on] = reply
+
+    def answer(self, function: Answering, provider: str | None, model: str | None) -> None:
+        """Have a function answer what no arranged reply does."""
+        with self._lock:
+            self._lane(provider, model).answering = function
+
+    def clear(self) -> None:
+        """Forget everything, the counts too."""
+        with self._lock:
+            self._lanes.clear()
+
+    @property
+    def left(self) -> int:
+        """How many arranged replies nobody has asked for."""
+        with self._lock:
+            return sum(len(one.waiting) + len(one.numbered) for one in self._lanes.values())
+
+    def take(self, received: Received) -> Reply | None:
+        """Return the reply for a request, or None where nothing was arranged."""
+        answering = []
+        with self._lock:
+            queues = [self._lanes[lane] for lane in _lanes_of(received) if lane in self._lanes]
+            for queue in queues:
+                queue.calls += 1
+            for queue in queues:
+                if queue.calls in queue.numbered:
+                    return queue.numbered.pop(queue.calls)
+            for queue in queues:
+                if queue.waiting:
+                    return queue.waiting.popleft()
+            answering = [queue.answering for queue in queues if queue.answering]
+        for function in answering:  # outside the lock: it may take its time
+            given = function(received)
+            if given is not None:
+                return reply_of(given)
+        return None
+
+    def _lane(self, provider: str | None, model: str | None) -> _Queue:
+        if provider is not None and provider not in PROVIDERS:
+            raise ConfigError(
+                "there is no such provider", expected=", ".join(PROVIDERS), found=provider[:40]
+            )
+        return self._lanes.setdefault((provider, model), _Queue())
+
+
+def _lanes_of(received: Received) -> list[_Lane]:
+    owners = dict.fromkeys((received.api, received.provider))
+    return [
+        *((owner, received.model) for owner in owners),
+        (None, received.model),
+        *((owner, None) for owner in owners),
+        (None, None),
+    ]
+
+
+def natural(asked: Asked, reply: Reply | None) -> Reply:
+    """Return the reply with contents: where it has none, those that the request asks for.
+
+    A tool is called while the conversation has no result yet, a schema gets a value that
+    satisfies it, and everything else an echo.
+    """
+    if reply is not None and reply.contents:
+        return reply
+    contents: tuple[Any, ...]
+    tools = {tool.name: tool for tool in asked.tools}
+    wanted = tools.get(asked.forced or "") or next(iter(asked.tools), None)
+    due = asked.forced is not None or (not asked.results and not asked.barred)
+    if wanted is not None and due:
+        contents = (CallTool(wanted.name, sample(wanted.parameters)),)
+    elif asked.output is not None:
+        contents = (Answer(sample(asked.output)),)
+    elif asked.results:
+        contents = (Say(f"The tool answered: {asked.results[-1]}"),)
+    else:
+        contents = (Say(f"echo: {asked.prompt}"),)
+    return replace(reply or Reply(), contents=contents)

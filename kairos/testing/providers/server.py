@@ -1,0 +1,211 @@
+"""The HTTP of the fakes: sockets, threads, and bytes at the right moment."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import struct
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kairos.testing.providers.wire import Hangup, Head, Pause, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["Call", "Server"]
+
+
+class Call(NamedTuple):
+    """A request as HTTP has it; header names are in small letters."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Server:
+    """A server on 127.0.0.1 that answers each call with what `answer` makes of it.
+
+    The system chooses the port, which stays the same when the server is stopped and started
+    again; while it is stopped, connections are refused.  `finished` hears of the end of every
+    answer, whole or not.
+    """
+
+    def __init__(self, answer: Callable[[Call], Wire], finished: Callable[[], None]) -> None:
+        self._answer = answer
+        self._finished = finished
+        self._listening: _Listening | None = None
+        self._thread: threading.Thread | None = None
+        self.port = 0
+
+    def start(self) -> None:
+        """Listen."""
+        self._listening = _Listening(("127.0.0.1", self.port), self._answer, self._finished)
+        self.port = self._listening.server_address[1]
+        self._thread = threading.Thread(
+            target=self._listening.serve_forever,
+            kwargs={"poll_interval": 0.02},
+            name="fake-providers",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the port and every connection, and end every silence."""
+        if self._listening is None or self._thread is None:
+            return
+        self._listening.closing.set()
+        self._listening.shutdown()
+        self._listening.server_close()
+        self._listening.hang_up()
+        self._thread.join()
+        self._listening = self._thread = None
+
+
+class _Listening(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+    allow_reuse_address = True
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        answer: Callable[[Call], Wire],
+        finished: Callable[[], None],
+    ) -> None:
+        self.answer = answer
+        self.finished = finished
+        self.closing = threading.Event()
+        self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that hangs up is part of the test."""
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember the connection."""
+        with self._lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget the connection."""
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """Close what is still open; each handler notices, and ends."""
+        with self._lock:
+            left = list(self._connections)
+        for connection in left:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # closed already
+
+    def server_close(self) -> None:
+        """Close the port without waiting for handlers: `hang_up` ends them."""
+        self.socket.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or every reply takes 40 ms more
+    server: _Listening
+
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self._reply()
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815 - http.server's own names
+
+    def _reply(self) -> None:
+        wire = self.server.answer(self._call())
+        try:
+            self._send(wire)
+        finally:
+            self.server.finished()
+
+    def _send(self, wire: Wire) -> None:
+        if wire.head is not None:
+            self._send_head(wire.head)
+        chunked = wire.head is not None and wire.head.length is None
+        for piece in wire.body:
+            if isinstance(piece, Pause):
+                self._pause(piece.seconds)
+            elif isinstance(piece, Hangup):
+                self._hang_up(reset=piece.reset)
+                return
+            elif piece:
+                self._write(_chunks(piece, wire.write) if chunked else _cut(piece, wire.write))
+        if chunked:
+            self._write([b"0\r\n\r\n"])
+
+    def _call(self) -> Call:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.rfile.read(int(headers.get("content-length") or 0))
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        return Call(self.command, self.path, headers, body)
+
+    def _send_head(self, head: Head) -> None:
+        self._pause(head.delay)
+        if head.interim is not None:
+            self._write([_status_line(head.interim), b"link: </style.css>; rel=preload\r\n\r\n"])
+        headers = dict(head.headers)
+        if head.length is None:
+            headers["transfer-encoding"] = "chunked"
+        else:
+            headers["content-length"] = str(head.length)
+        lines = [_status_line(head.status)]
+        lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
+        lines.append(b"\r\n")
+        if not head.between:
+            lines = [b"".join(lines)]
+        for line in lines:
+            self._pause(head.between)
+            self._write([line])
+
+    def _write(self, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            self.wfile.write(piece)
+
+    def _pause(self, seconds: float) -> None:
+        if seconds:
+            self.server.closing.wait(seconds)
+
+    def _hang_up(self, *, reset: bool) -> None:
+        self.close_connection = True
+        if reset:
+            now = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+            self.rfile.close()
+            self.wfile.close()
+            self.connection.close()
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Overloaded"  # 529 is nobody's standard
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+def _cut(piece: bytes, size: int) -> Iterator[bytes]:
+    for at in range(0, len(piece), size or len(piece)):
+        yield piece[at : at + (size or len(piece))]
+
+
+def _chunks(piece: bytes, size: int) -> Iterator[bytes]:
+    for part in _cut(piece, size):
+        yield b"%x\r\n%s\r\n" % (len(part), part)
