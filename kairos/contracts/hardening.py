@@ -179,11 +179,12 @@ class Hardened:
             raw = self._dumped(checked)
         try:
             again = self.validator.validate_json(raw)
-            return self.serializer.to_json(again, by_alias=True, warnings="error")
-        except PydanticSerializationError:
-            pass
         except PydanticError:
             return raw  # whoever reads it says what is wrong with it
+        try:
+            return self.serializer.to_json(again, by_alias=True, warnings="error")
+        except PydanticSerializationError:  # a flag, say, that is none of its members
+            raw = self._dumped(again)
         try:
             self.validator.validate_json(raw, strict=True)
         except PydanticError as error:
