@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNUSED_PASSES"]
 
-_MOST_PAIRS = 1_000_000
+_MOST_LOWEST = 16  # beyond that nothing is said: one step below all of them is rare
 
 
 def _unread(scene: Scene) -> Iterator[Finding]:
@@ -54,13 +54,28 @@ def _unread(scene: Scene) -> Iterator[Finding]:
 
 
 def _seen_unnamed(scene: Scene, steps: list[int]) -> set[int]:
-    """Return those steps whose output a step that may read everything can see."""
+    """Return those steps whose output a step that may read everything can see.
+
+    It can unless it has run before.  So only a step below all of those, or the very last of them,
+    is not seen; and it is below all where it is below those that have none of them below.
+    """
+    lowest = _lowest(
+        scene, {i for i, step in enumerate(scene.graph.steps) if step.read_keys is None}
+    )
+    if not lowest or len(lowest) > _MOST_LOWEST:
+        return set(steps) if lowest else set()
+    alone = lowest[0] if len(lowest) == 1 else None
+    above = upstream(scene.graph, {(i, last) for i in steps for last in lowest})
+    return {i for i in steps if i != alone and any((i, last) not in above for last in lowest)}
+
+
+def _lowest(scene: Scene, chosen: set[int]) -> list[int]:
+    """Return those of the chosen steps that have none of the others below them."""
     graph = scene.graph
-    unscoped = [i for i, step in enumerate(graph.steps) if step.read_keys is None]
-    if not unscoped or len(unscoped) * len(steps) > _MOST_PAIRS:
-        return set(steps) if unscoped else set()
-    before = upstream(graph, {(i, u) for i in steps for u in unscoped})
-    return {i for i in steps if any(u != i and (i, u) not in before for u in unscoped)}
+    leads = [False] * len(graph.steps)
+    for i in reversed(graph.order):
+        leads[i] = any(leads[d] or d in chosen for d in graph.dependents[i])
+    return [i for i in sorted(chosen) if not leads[i]]
 
 
 def _after(scene: Scene, i: int) -> str:
