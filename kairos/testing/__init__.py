@@ -38,6 +38,7 @@ from kairos.testing.providers import FakeProviders, Received
 from kairos.testing.recorder import Recorder
 from kairos.testing.replies import Answer, CallTool, Filter, Refuse, Reply, Say, Think
 from kairos.testing.samples import sample
+from kairos.testing.scripted import ScriptedModel
 
 __all__ = [
     "Answer",
@@ -63,6 +64,7 @@ __all__ = [
     "Refuse",
     "Reply",
     "Say",
+    "ScriptedModel",
     "SlowHeaders",
     "Stall",
     "Status",

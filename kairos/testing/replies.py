@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from kairos.exceptions import ConfigError
 from kairos.models.errors import ModelError
 from kairos.models.reply import TokenUsage
 from kairos.testing.faults import FAULTS, Fault
+from kairos.testing.samples import sample
+
+if TYPE_CHECKING:
+    from kairos.models.request import ToolSpec
 
 __all__ = [
     "Answer",
@@ -22,7 +26,10 @@ __all__ = [
     "Reply",
     "Say",
     "Think",
+    "natural",
+    "pieces",
     "reply_of",
+    "text_of",
     "tokens_of",
 ]
 
@@ -139,3 +146,42 @@ def tokens_of(value: object) -> int:
     """Return about how many tokens a text has, or the JSON of a value: one in four characters."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return max(1, len(text) // 4)
+
+
+def text_of(content: Content) -> str:
+    """Return what of a content is plain text."""
+    if isinstance(content, Say):
+        return content.text
+    if isinstance(content, Answer):
+        return json.dumps(content.value, ensure_ascii=False)
+    return ""
+
+
+def pieces(text: str, size: int) -> list[str]:
+    """Return a text in pieces of so many characters, 0 for all at once; at least one piece."""
+    if size <= 0 or len(text) <= size:
+        return [text]
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+def natural(
+    prompt: str,
+    tools: Sequence[ToolSpec],
+    results: Sequence[str],
+    output: Mapping[str, Any] | None,
+    *,
+    forced: str | None = None,
+    barred: bool = False,
+) -> Content:
+    """Return what answers a request without a script.
+
+    A tool is called while the conversation has no result yet, a schema gets a value that
+    satisfies it, and everything else an echo.  `forced` names the tool that has to be called,
+    `""` stands for any of them, `barred` says that none may be.
+    """
+    wanted = next((tool for tool in tools if tool.name == forced), tools[0] if tools else None)
+    if wanted is not None and (forced is not None or not (results or barred)):
+        return CallTool(wanted.name, sample(wanted.parameters))
+    if output is not None:
+        return Answer(sample(output))
+    return Say(f"The tool answered: {results[-1]}" if results else f"echo: {prompt}")

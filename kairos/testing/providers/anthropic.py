@@ -14,10 +14,8 @@ from kairos.testing.providers.dialect import (
     Problem,
     Said,
     joined_text,
-    pieces,
-    text_of,
 )
-from kairos.testing.replies import CallTool, Think, tokens_of
+from kairos.testing.replies import CallTool, Think, pieces, text_of, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from kairos.models.reply import TokenUsage
 from kairos.models.request import ToolSpec
 from kairos.testing.faults import StreamError
-from kairos.testing.replies import Answer, CallTool, Content, Filter, Refuse, Say, Think
+from kairos.testing.replies import CallTool, Content, Filter, Refuse, Think, text_of
 
 __all__ = [
     "Asked",
@@ -20,8 +19,6 @@ __all__ = [
     "Said",
     "first_key",
     "joined_text",
-    "pieces",
-    "text_of",
     "unknown_key",
 ]
 
@@ -121,21 +118,6 @@ class Dialect(NamedTuple):
     headers: Callable[[int], dict[str, str]]
     overloaded: int
     blocked: Problem | None = None
-
-
-def text_of(content: Content) -> str:
-    """Return what of a content is plain text."""
-    if isinstance(content, Say):
-        return content.text
-    if isinstance(content, Answer):
-        return json.dumps(content.value, ensure_ascii=False)
-    return ""
-
-
-def pieces(text: str, size: int) -> list[str]:
-    """Return a text in pieces of so many characters; at least one piece."""
-    size = max(1, size)
-    return [text[at : at + size] for at in range(0, len(text), size)] or [""]
 
 
 def joined_text(

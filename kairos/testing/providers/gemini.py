@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kairos.models.request import ToolSpec
-from kairos.testing.providers.dialect import Asked, Dialect, Event, Problem, Said, pieces, text_of
+from kairos.testing.providers.dialect import Asked, Dialect, Event, Problem, Said
 from kairos.testing.providers.gemini_checks import check
-from kairos.testing.replies import CallTool, Refuse, Think, tokens_of
+from kairos.testing.replies import CallTool, Refuse, Think, pieces, text_of, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,6 @@ from kairos.testing.providers.dialect import (
     Problem,
     Said,
     joined_text,
-    pieces,
 )
 from kairos.testing.providers.openai_checks import (
     check_chat,
@@ -21,7 +20,7 @@ from kairos.testing.providers.openai_checks import (
     request_headers,
     unknown_model,
 )
-from kairos.testing.replies import tokens_of
+from kairos.testing.replies import pieces, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

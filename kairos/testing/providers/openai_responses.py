@@ -13,8 +13,6 @@ from kairos.testing.providers.dialect import (
     Problem,
     Said,
     joined_text,
-    pieces,
-    text_of,
 )
 from kairos.testing.providers.openai_checks import (
     check_responses,
@@ -22,7 +20,7 @@ from kairos.testing.providers.openai_checks import (
     request_headers,
     unknown_model,
 )
-from kairos.testing.replies import CallTool, Refuse, Think, tokens_of
+from kairos.testing.replies import CallTool, Refuse, Think, pieces, text_of, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from kairos.exceptions import ConfigError
-from kairos.testing.replies import Answer, CallTool, Given, Reply, Say, reply_of
-from kairos.testing.samples import sample
+from kairos.testing import replies
+from kairos.testing.replies import Given, Reply, reply_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,23 +110,15 @@ def _lanes_of(received: Received) -> list[_Lane]:
 
 
 def natural(asked: Asked, reply: Reply | None) -> Reply:
-    """Return the reply with contents: where it has none, those that the request asks for.
-
-    A tool is called while the conversation has no result yet, a schema gets a value that
-    satisfies it, and everything else an echo.
-    """
+    """Return the reply with contents: where it has none, those that the request asks for."""
     if reply is not None and reply.contents:
         return reply
-    contents: tuple[Any, ...]
-    tools = {tool.name: tool for tool in asked.tools}
-    wanted = tools.get(asked.forced or "") or next(iter(asked.tools), None)
-    due = asked.forced is not None or (not asked.results and not asked.barred)
-    if wanted is not None and due:
-        contents = (CallTool(wanted.name, sample(wanted.parameters)),)
-    elif asked.output is not None:
-        contents = (Answer(sample(asked.output)),)
-    elif asked.results:
-        contents = (Say(f"The tool answered: {asked.results[-1]}"),)
-    else:
-        contents = (Say(f"echo: {asked.prompt}"),)
-    return replace(reply or Reply(), contents=contents)
+    content = replies.natural(
+        asked.prompt,
+        asked.tools,
+        asked.results,
+        asked.output,
+        forced=asked.forced,
+        barred=asked.barred,
+    )
+    return replace(reply or Reply(), contents=(content,))
