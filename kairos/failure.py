@@ -377,8 +377,9 @@ def _is_hopeless(error: BaseException) -> bool:
 def _asked_to_wait(error: BaseException) -> float:
     """Return how many seconds an error says that one should wait at least."""
     asked = getattr(error, "retry_after", None) if isinstance(error, ExecutionError) else None
-    number = isinstance(asked, (int, float)) and not isinstance(asked, bool)
-    return asked if number and asked >= 0 else 0.0
+    if isinstance(asked, bool) or not isinstance(asked, (int, float)):
+        return 0.0
+    return asked if asked >= 0 else 0.0  # NaN is not
 
 
 def _call_state(event: FailureEvent) -> RetryCallState:

@@ -551,6 +551,7 @@ def test_every_code_has_its_page_in_the_documentation_and_its_line_in_the_index(
 
 def test_a_report_shows_place_code_and_step_then_both_sides_and_a_fix() -> None:
     place = declared_here()
+    assert place is not None
     found = Finding("KRS203", Severity.ERROR, "score", "reads 'doc'", place, "a", "b", "mend it")
     warned = Finding("KRS204", Severity.WARNING, "open", "reads everything")
 

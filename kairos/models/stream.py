@@ -34,9 +34,9 @@ class ReasoningDelta(NamedTuple):
 
 
 class ToolCallStarted(NamedTuple):
-    """A tool is asked for; its arguments follow under the same `index`."""
+    """A tool is asked for, the `call`-th of this answer from 0; its arguments follow under it."""
 
-    index: int
+    call: int
     id: str
     name: str
 
@@ -44,7 +44,7 @@ class ToolCallStarted(NamedTuple):
 class ToolCallDelta(NamedTuple):
     """More of the JSON text of a tool call's arguments."""
 
-    index: int
+    call: int
     arguments: str
 
 
