@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,16 +28,18 @@ class ToolSpec(NamedTuple):
 class Request:
     """One call of a model.
 
+    `messages` never change once they are in a request; a long conversation lends a view of itself.
     `output` is the JSON Schema that the reply has to satisfy, under the name `output_name`; None
-    for plain text.  `timeout` is in seconds and covers the whole call.  `options` are the
+    for plain text.  `forced` names the one of `tools` that has to be called.  `timeout` is in seconds and covers the whole call.  `options` are the
     provider's own, handed through as they are.  None is the provider's default.
     """
 
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
     system: str = ""
     tools: tuple[ToolSpec, ...] = ()
     output: Mapping[str, Any] | None = None
     output_name: str = "answer"
+    forced: str = ""
     max_tokens: int = DEFAULT_MAX_TOKENS
     temperature: float | None = None
     stop: tuple[str, ...] = ()

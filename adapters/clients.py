@@ -1,0 +1,68 @@
+"""The SDK clients of this process: built on first use, shared by all who reach the same place.
+
+An async client lives and ends with its event loop.  It is held by an async generator that the loop
+itself closes when it is shut down, so that no connection is left over for the collector to find.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator
+    from types import ModuleType
+
+    from kairos.adapters.vendor import Connection, Vendor
+
+__all__ = ["async_client", "client"]
+
+_MOST = 16
+_lock = threading.Lock()
+_clients: dict[tuple[Any, ...], Any] = {}
+_on_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], Any]] = (
+    WeakKeyDictionary()
+)
+
+
+def client(vendor: Vendor, sdk: ModuleType, to: Connection) -> Any:
+    """Return the client for a place, key and patience; a forked process has its own."""
+    which = (vendor.name, tuple(to), os.getpid())
+    found = _clients.get(which)
+    if found is None:
+        with _lock:
+            found = _clients.get(which)
+            if found is None:
+                if len(_clients) >= _MOST:  # whoever still uses the oldest keeps it alive
+                    del _clients[next(iter(_clients))]
+                found = _clients[which] = vendor.connect(sdk, to, False)
+    return found
+
+
+async def async_client(vendor: Vendor, sdk: ModuleType, to: Connection) -> Any:
+    """Return the client of the running event loop for a place."""
+    import asyncio  # noqa: PLC0415 - whoever calls it has it
+
+    loop = asyncio.get_running_loop()
+    with _lock:
+        held = _on_loops.setdefault(loop, {})
+    which = (vendor.name, tuple(to), os.getpid())
+    entry = held.get(which)
+    if entry is None:
+        made = vendor.connect(sdk, to, True)
+        keeper = _keep(vendor, made)
+        entry = held[which] = (made, keeper)
+        await anext(keeper)
+    return entry[0]
+
+
+async def _keep(vendor: Vendor, made: Any) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        closing = vendor.disconnect(made)
+        if closing is not None:
+            await closing

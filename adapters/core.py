@@ -1,0 +1,207 @@
+"""What all adapters do in the same way: options, keys, streams, deadlines, errors.
+
+A provider's file says what is its own (see `vendor`); this is the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing, closing
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kairos.adapters.asking import Prepared, prepared, request_of
+from kairos.adapters.base import sdk
+from kairos.adapters.clients import async_client, client
+from kairos.adapters.endpoint import key_of, url_of
+from kairos.adapters.exchange import Exchange
+from kairos.adapters.options import checked_options, no_key_inline
+from kairos.adapters.vendor import Arguments, Connection, Vendor
+from kairos.adapters.watching import watched, watched_async
+from kairos.exceptions import ConfigError
+from kairos.models.request import DEFAULT_TIMEOUT, Request
+from kairos.models.stream import Finished, StreamEvent
+from kairos.source import declared_here
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Mapping
+
+    from kairos.models.parts import Message
+    from kairos.models.reply import ModelResponse
+
+__all__ = ["Adapter"]
+
+
+class Adapter:
+    """A model of a provider: the port `kairos.models.Model`, and calls in one line.
+
+    `base_url` is the provider's own where neither it nor the environment says otherwise, `timeout`
+    is in seconds and covers a whole call, and `allow_localhost` lets plain http go to exactly
+    localhost, 127.0.0.1 or ::1.  Further options hold for every call that does not say otherwise.
+
+    The key is read from the environment with each call, and nowhere else.  Nothing is retried.
+
+    Raises ConfigError for an unknown option, one that the provider does not take and a key that
+    is passed inline, SecurityError for plain http to another host.
+    """
+
+    vendor: Vendor
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        base_url: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        allow_localhost: bool = False,
+        **options: Any,
+    ) -> None:
+        vendor = self.vendor
+        no_key_inline(vendor, options)
+        if not isinstance(model, str) or not model.strip():
+            raise ConfigError(
+                f"{vendor.title} has no model without a name",
+                where=declared_here(),
+                expected="model='...'",
+                found="an empty string" if isinstance(model, str) else type(model).__name__,
+            )
+        self._model = model
+        self._base_url = base_url
+        self._allow_localhost = allow_localhost
+        self._options = checked_options(vendor, {"timeout": timeout, **options})
+        if base_url is not None:
+            url_of(vendor, base_url, allow_localhost=allow_localhost)
+
+    @property
+    def provider(self) -> str:
+        """Whose it is."""
+        return self.vendor.name
+
+    @property
+    def name(self) -> str:
+        """Which model it is."""
+        return self._model
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(model={self._model!r})"
+
+    # --- one call
+
+    def call(self, prompt: str, **options: Any) -> ModelResponse:
+        """Send `prompt` and wait for the whole answer; `options` hold for this call alone.
+
+        Raises ModelError for all that goes wrong at the provider or on the way, and ConfigError,
+        before any request, for what is wrong here.
+        """
+        with closing(self.stream(self.request(prompt, **options))) as events:
+            for event in events:
+                if isinstance(event, Finished):
+                    return event.response
+        raise _endless()
+
+    async def call_async(self, prompt: str, **options: Any) -> ModelResponse:
+        """Do as `call`, without blocking the event loop."""
+        async with aclosing(self.stream_async(self.request(prompt, **options))) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    return event.response
+        raise _endless()
+
+    def request(
+        self,
+        prompt: str | Message | None = None,
+        *,
+        output: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Request:
+        """Return the request that a call with these options makes.
+
+        The prompt comes after `messages`.  `output` is the JSON Schema that the reply has to
+        satisfy.  Raises ConfigError for options that cannot be sent.
+        """
+        given = {**self._options, **checked_options(self.vendor, options)}
+        return request_of(self.vendor, prompt, output, given)
+
+    # --- streams
+
+    def stream(self, request: Request) -> Generator[StreamEvent]:
+        """Ask, and give out the answer as it comes; closing it ends the call."""
+        return self._stream(self._ready(request))
+
+    def stream_async(self, request: Request) -> AsyncGenerator[StreamEvent]:
+        """Do as `stream`, on the running event loop."""
+        return self._stream_async(self._ready(request))
+
+    def _ready(self, request: Request) -> _Ready:
+        """Do all that can fail before a request is made."""
+        vendor = self.vendor
+        vendor.refuses(request, self._model)
+        given = prepared(vendor, self._model, request)
+        module = sdk(vendor.module, vendor.extra)
+        to = Connection(
+            key_of(vendor),
+            url_of(vendor, self._base_url, allow_localhost=self._allow_localhost),
+            request.timeout,
+        )
+        return _Ready(module, to, vendor.arguments(given.request, self._model), given)
+
+    def _stream(self, ready: _Ready) -> Generator[StreamEvent]:
+        vendor, timeout = self.vendor, ready.given.request.timeout
+        exchange = Exchange(vendor, self._model, ready.given)
+        begun = time.monotonic()
+        opened = None
+        try:
+            opened = vendor.open(client(vendor, ready.sdk, ready.to), ready.arguments, timeout)
+            if opened.response is not None:
+                watched(opened.response, begun + timeout)
+            feed = exchange.feed
+            for event in opened.events:
+                yield from feed(event)
+                if exchange.decoder.done:
+                    break
+            yield exchange.finished((time.monotonic() - begun) * 1000.0)
+        except Exception as error:  # noqa: BLE001 - SDKs raise whatever they trip over
+            raise exchange.failure(ready.sdk, error) from None
+        finally:
+            if opened is not None:
+                opened.close()
+
+    async def _stream_async(self, ready: _Ready) -> AsyncGenerator[StreamEvent]:
+        vendor, timeout = self.vendor, ready.given.request.timeout
+        exchange = Exchange(vendor, self._model, ready.given)
+        begun = time.monotonic()
+        opened = None
+        try:
+            made = await async_client(vendor, ready.sdk, ready.to)
+            # a deadline that cancels, and never while a consumer holds the event: a generator
+            # must not be cancelled from where it is suspended at a yield
+            async with asyncio.timeout(timeout):
+                opened = await vendor.open(made, ready.arguments, timeout)
+            if opened.response is not None:
+                watched_async(opened.response, begun + timeout)
+            feed = exchange.feed
+            async for event in opened.events:
+                for said in feed(event):
+                    yield said
+                if exchange.decoder.done:
+                    break
+            yield exchange.finished((time.monotonic() - begun) * 1000.0)
+        except Exception as error:  # noqa: BLE001 - SDKs raise whatever they trip over
+            raise exchange.failure(ready.sdk, error) from None
+        finally:
+            if opened is not None:
+                await opened.close()
+
+
+class _Ready(NamedTuple):
+    """A call that nothing here can refuse any more.  Its repr shows no key: see Connection."""
+
+    sdk: ModuleType
+    to: Connection
+    arguments: Arguments
+    given: Prepared
+
+
+def _endless() -> RuntimeError:
+    return RuntimeError("a stream has ended without its end")

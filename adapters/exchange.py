@@ -1,0 +1,208 @@
+"""One call of a model, without the wire: SDK events in, ours out, and every way to fail.
+
+The drivers in `core` read the stream, one plainly and one on an event loop; whatever they read or
+catch goes through here, so that both end in the same way.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from kairos.adapters.vendor import Decoder, Malformed, Told, Vendor
+from kairos.exceptions import KairosError
+from kairos.models.errors import ErrorKind, ModelError, kind_of_status
+from kairos.models.parts import Part, Text, ToolCall
+from kairos.models.reply import ModelResponse
+from kairos.models.stream import (
+    Finished,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
+
+    from kairos.adapters.asking import Prepared
+
+__all__ = ["Exchange"]
+
+_SAID: dict[ErrorKind, str] = {
+    "rate_limited": "it was asked too often",
+    "overloaded": "it is overloaded",
+    "server": "it failed",
+    "timeout": "it did not answer in time",
+    "connection": "it could not be reached",
+    "conflict": "it was busy with the same",
+    "interrupted": "its answer ended before its end",
+    "malformed": "its answer cannot be read",
+    "empty": "its answer was empty",
+    "bad_request": "it refused the request",
+    "unauthorized": "it did not accept the key",
+    "forbidden": "it does not allow this",
+    "not_found": "it knows no such model or address",
+    "too_large": "the request is too large",
+    "refused": "the model refused",
+    "filtered": "its filter blocked the answer",
+    "cut_off": "max_tokens ended the answer before it was whole",
+    "unavailable": "it is kept away from after its failures",
+}
+_FIXES: dict[ErrorKind, str] = {
+    "cut_off": "raise max_tokens",
+    "not_found": "check model= and the base URL",
+}
+
+
+class Exchange:
+    """One call on its way."""
+
+    def __init__(self, vendor: Vendor, model: str, given: Prepared) -> None:
+        self._vendor = vendor
+        self._model = model
+        self._forced = given.forced
+        self._structured = given.structured
+        self._warnings = given.warnings
+        self._answers: set[int] = set()
+        self.decoder: Decoder = vendor.decoder()
+        self.decoder.provider = vendor.name
+        self.opened = False
+        self.emitted = False
+
+    def feed(self, event: Any) -> Iterable[StreamEvent]:
+        """Return what an event of the SDK means to whoever listens."""
+        self.opened = True
+        said = self.decoder.feed(event)
+        if self._forced:
+            said = self._unforced(said)
+        if said:
+            self.emitted = True
+        return said
+
+    def _unforced(self, said: Iterable[StreamEvent]) -> list[StreamEvent]:
+        """Turn the arguments of the forced tool into the text that was asked for."""
+        found: list[StreamEvent] = []
+        for one in said:
+            if isinstance(one, ToolCallStarted) and one.name == self._forced:
+                self._answers.add(one.call)
+            elif isinstance(one, ToolCallDelta) and one.call in self._answers:
+                found.append(TextDelta(one.arguments))
+            elif isinstance(one, TextDelta):
+                continue  # what it says beside the tool is not the answer
+            else:
+                found.append(one)
+        return found
+
+    def finished(self, latency_ms: float) -> Finished:
+        """Return the end of a stream that is over.  Raises ModelError where it is no end."""
+        decoder = self.decoder
+        if not self.opened:
+            raise self.error(Told("empty", said="it answered with nothing that is a stream"))
+        if not decoder.done:
+            raise self.error(Told("interrupted"))
+        stop = decoder.stop or "end"
+        if stop in ("refused", "filtered"):
+            raise self.error(Told(stop))
+        parts = self._answer(decoder.parts())
+        if stop == "length" and (
+            self._structured or any(isinstance(one, ToolCall) for one in parts)
+        ):
+            raise self.error(Told("cut_off"))
+        if not any(isinstance(one, Text | ToolCall) for one in parts) and stop == "end":
+            raise self.error(Told("empty"))
+        metadata = dict(decoder.metadata)
+        if self._warnings:
+            metadata["warnings"] = self._warnings
+        if self._forced:
+            stop = "end" if stop == "tools" else stop
+        text = "".join(one.text for one in parts if isinstance(one, Text))
+        return Finished(
+            ModelResponse(
+                text,
+                decoder.model or self._model,
+                decoder.usage,
+                latency_ms,
+                decoder.raw,
+                metadata,
+                parts,
+                stop,
+            )
+        )
+
+    def _answer(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        if not self._forced:
+            return parts
+        kept = tuple(one for one in parts if not isinstance(one, Text))
+        found = tuple(
+            Text(one.arguments) if isinstance(one, ToolCall) and one.name == self._forced else one
+            for one in kept
+        )
+        if not any(isinstance(one, Text) for one in found):
+            raise self.error(Told("malformed", said="it did not call the tool that it had to"))
+        return found
+
+    # --- failing
+
+    def failure(self, sdk: ModuleType, error: BaseException) -> BaseException:
+        """Return what an exception is to be raised as: ModelError for all that a provider did."""
+        if isinstance(error, ModelError):
+            if error.usage is None:
+                error.usage = self.decoder.usage
+            error.emitted = error.emitted or self.emitted
+            return error
+        if isinstance(error, KairosError) or not isinstance(error, Exception):
+            return error
+        if isinstance(error, Malformed):
+            return self.error(Told("malformed", said=str(error)))
+        told = self._vendor.told(sdk, error) or _of_others(error, opened=self.opened)
+        if isinstance(told, ModelError):
+            return self.failure(sdk, told)
+        return self.error(told)
+
+    def error(self, told: Told) -> ModelError:
+        """Put a failure into our words: none of the provider's."""
+        said = told.said or _SAID[told.kind]
+        status = "" if told.status is None else f" (HTTP {told.status})"
+        return ModelError(
+            told.kind,
+            f"{self._vendor.title} failed: {said}{status}",
+            provider=self._vendor.name,
+            model=self._model,
+            status=told.status,
+            retry_after=told.retry_after,
+            usage=self.decoder.usage,
+            emitted=self.emitted,
+            fix=_FIXES.get(told.kind),
+        )
+
+
+def _of_others(error: Exception, *, opened: bool) -> Told:  # noqa: PLR0911 - a table
+    """Tell what an exception below the SDK means: the HTTP library's, JSON's, the system's."""
+    httpx = importlib.import_module("httpx2") if _named(error, "httpx2") else None
+    if httpx is not None:
+        if isinstance(error, httpx.TimeoutException):
+            return Told("timeout")
+        if isinstance(error, httpx.DecodingError | httpx.TooManyRedirects | httpx.InvalidURL):
+            return Told("malformed")
+        if isinstance(error, httpx.HTTPStatusError):
+            status = error.response.status_code
+            return Told(kind_of_status(status), status)
+        if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+            return Told("bad_request")
+        if isinstance(error, httpx.TransportError | httpx.StreamError):
+            return Told("interrupted" if opened else "connection")
+    if isinstance(error, TimeoutError):
+        return Told("timeout")
+    if isinstance(error, OSError):
+        return Told("interrupted" if opened else "connection")
+    if isinstance(error, json.JSONDecodeError | UnicodeError):
+        return Told("malformed")
+    # an SDK that trips over what it was sent raises whatever it trips over
+    return Told("malformed", said=f"its answer cannot be read ({type(error).__name__})")
+
+
+def _named(error: BaseException, package: str) -> bool:
+    return any(kind.__module__.partition(".")[0] == package for kind in type(error).__mro__)

@@ -1,0 +1,147 @@
+"""What may be said of a call, by name: what every provider has, and what one has of its own.
+
+An option is never swallowed: it is sent, or refused by its name before any request is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kairos.exceptions import ConfigError, did_you_mean
+from kairos.source import declared_here
+
+if TYPE_CHECKING:
+    from kairos.adapters.vendor import Vendor
+
+__all__ = ["COMMON", "Option", "checked_options", "no_key_inline"]
+
+
+class Option(NamedTuple):
+    """One option of a provider: the types it may have, or why it is refused.
+
+    `sent_as` is the SDK's name of it, where that is another; for the provider's file to read.
+    """
+
+    types: tuple[type, ...] = ()
+    refused: str = ""
+    sent_as: str = ""
+
+
+_TEXT, _NUMBER, _WHOLE = (str,), (int, float), (int,)
+_MANY = (list, tuple)
+
+COMMON: Mapping[str, Option] = {
+    "system": Option(_TEXT),
+    "max_tokens": Option(_WHOLE),
+    "temperature": Option(_NUMBER),
+    "stop": Option((str, list, tuple)),
+    "seed": Option(_WHOLE),
+    "timeout": Option(_NUMBER),
+    "messages": Option(_MANY),
+    "images": Option(_MANY),
+    "documents": Option(_MANY),
+    "tools": Option(_MANY),
+    "schema_fallback": Option(_TEXT),
+}
+"""What every provider is asked in the same words: they become fields of `Request`."""
+
+_INLINE_KEYS = frozenset(
+    {
+        "api_key", "apikey", "key", "auth_token", "token", "access_token", "secret", "credentials",
+        "bearer", "authorization", "password", "default_headers", "organization_key", "http_client",
+    }
+)  # fmt: skip
+_KEY_HEADERS = frozenset(
+    {"authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"}
+)
+
+
+def checked_options(vendor: Vendor, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options that are known, have a type that they can have, and are not refused.
+
+    None is the provider's default, as if the option were not there.  Raises ConfigError otherwise,
+    with the option's name and never its value.
+    """
+    no_key_inline(vendor, given)
+    found = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        option = vendor.options.get(name) or COMMON.get(name)
+        if option is None:
+            known = sorted({*COMMON, *(n for n, o in vendor.options.items() if not o.refused)})
+            raise ConfigError(
+                f"{vendor.title} has no option '{name[:60]}'",
+                where=declared_here(),
+                expected="some of " + ", ".join(known),
+                fix=did_you_mean(name, known),
+            )
+        if option.refused:
+            raise ConfigError(
+                f"{vendor.title} does not take '{name}'",
+                where=declared_here(),
+                found=option.refused,
+                fix=f"leave {name}= out",
+            )
+        _check_type(vendor, name, value, option.types)
+        found[name] = value
+    _check_values(vendor, found)
+    return found
+
+
+def no_key_inline(vendor: Vendor, given: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a key that stands in the program: it belongs into the environment."""
+    named = next((name for name in given if name.lower() in _INLINE_KEYS), None)
+    if named is None:
+        headers = given.get("extra_headers")
+        if isinstance(headers, Mapping):
+            named = next((str(h) for h in headers if str(h).lower() in _KEY_HEADERS), None)
+    if named is not None:
+        raise ConfigError(
+            f"{vendor.title} takes no key in the program ('{named}')",
+            where=declared_here(),
+            expected=f"the key in the environment, as {' or '.join(vendor.keys)}",
+            fix=f"export {vendor.keys[0]}=... and leave '{named}' out",
+        )
+
+
+def _check_type(vendor: Vendor, name: str, value: Any, types: tuple[type, ...]) -> None:
+    if not types:
+        return
+    right = isinstance(value, types) and (bool in types or not isinstance(value, bool))
+    if not right:
+        raise ConfigError(
+            f"{vendor.title} takes no {type(value).__name__} as '{name}'",
+            where=declared_here(),
+            expected=" or ".join(dict.fromkeys(kind.__name__ for kind in types)),
+            found=type(value).__name__,
+        )
+
+
+def _check_values(vendor: Vendor, given: Mapping[str, Any]) -> None:
+    least = {"max_tokens": 1, "timeout": 0, "temperature": 0}
+    for name, bound in least.items():
+        value = given.get(name)
+        wrong = value is not None and (not math.isfinite(value) or value < bound)
+        if wrong or (name == "timeout" and value == 0):
+            raise _out_of_range(
+                vendor, name, f"a number {'above' if name == 'timeout' else 'from'} {bound}"
+            )
+    stop = given.get("stop")
+    if stop is not None and not _texts(stop):
+        raise _out_of_range(vendor, "stop", "a text, or a list of texts, none of them empty")
+    if given.get("schema_fallback", "warn") not in ("warn", "error"):
+        raise _out_of_range(vendor, "schema_fallback", "'warn' or 'error'")
+
+
+def _texts(given: str | Iterable[Any]) -> bool:
+    texts = [given] if isinstance(given, str) else list(given)
+    return all(isinstance(one, str) and one for one in texts)
+
+
+def _out_of_range(vendor: Vendor, name: str, expected: str) -> ConfigError:
+    return ConfigError(
+        f"'{name}' of {vendor.title} is out of range", where=declared_here(), expected=expected
+    )
