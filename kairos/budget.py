@@ -1,43 +1,69 @@
-"""What a run may spend, and what it has spent."""
+"""What a run, a step or an item may spend, what it has spent, and what is set aside.
+
+A call that costs money is reserved before it is made and settled when its price is known.  What is
+reserved counts as spent meanwhile, so that calls made at the same time cannot each believe that
+the last cent is theirs.
+"""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 
 from kairos.exceptions import BudgetExceededError, ConfigError
+from kairos.reserving import PATIENCE, Claim, Desk
 from kairos.source import declared_here
 
-__all__ = ["Budget", "Ledger", "Spend"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["PATIENCE", "Budget", "Ledger", "Reservation", "Scope", "Spend"]
+
+Scope: TypeAlias = Literal["run", "step", "item"]
+
+_PICO = 10**12
+"""Money is added up in whole picodollars: sums of floats drift, and what was reserved must come
+back to the last digit.  The cheapest token there is costs ten thousand of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits of one run; None is no limit.
+    """Limits of a run, a step or an item; None is no limit.
 
     `llm_calls` counts calls to models (default 50), `tokens` input and output together, `usd`
-    money, and `seconds` wall time from the start of the run.  Running out of any of them fails the
-    run: what is done is kept and nothing new starts.
+    money, and `seconds` wall time from its start.  Running out of any of them fails what it
+    limits: what is done is kept and nothing new starts.
+
+    `unknown_prices` says what becomes of a reservation whose price nobody knows where `usd` is
+    limited: "refuse" (the default; unknown is not free) or "allow", which leaves it out of the sum.
     """
 
     llm_calls: int | None = 50
     tokens: int | None = None
     usd: float | None = None
     seconds: float | None = None
+    unknown_prices: Literal["refuse", "allow"] = "refuse"
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value: Any = getattr(self, each.name)
-            whole = each.name in ("llm_calls", "tokens")
+        for name in ("llm_calls", "tokens", "usd", "seconds"):
+            value: Any = getattr(self, name)
+            whole = name in ("llm_calls", "tokens")
             good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
             if value is not None and (not good or not value >= 0):
                 raise ConfigError(
-                    f"budget of {each.name} is not a limit",
+                    f"budget of {name} is not a limit",
                     where=declared_here(),
                     expected=f"{'a whole number' if whole else 'a number'} from 0 up, or None",
                     found=type(value).__name__ if not good else "a negative number or NaN",
                 )
+        if self.unknown_prices not in ("refuse", "allow"):
+            raise ConfigError(
+                "budget says of unknown_prices what it cannot",
+                where=declared_here(),
+                expected="'refuse' or 'allow'",
+                found=type(self.unknown_prices).__name__,
+            )
 
 
 class Spend(NamedTuple):
@@ -59,53 +85,327 @@ class Spend(NamedTuple):
         )
 
 
-class Ledger:
-    """The running account of a run, shared by all its steps and threads.
+class _Sum:
+    """A sum of spending; `unknown` counts the prices that are missing from `picos`."""
 
-    It holds numbers and nothing else, so that a step's context may hold it too.  `tripped` names
-    the budget that ran out and says so in words; it is None while there is enough.
+    __slots__ = ("calls", "picos", "read", "unknown", "written")
+
+    def __init__(self, spend: Spend = Spend()) -> None:  # noqa: B008 - it cannot change
+        self.calls, self.read, self.written, usd = spend
+        self.unknown = int(usd is None or not math.isfinite(usd))
+        self.picos = 0 if usd is None or self.unknown else _picos(usd)
+
+    def add(self, other: _Sum) -> None:
+        self.calls += other.calls
+        self.read += other.read
+        self.written += other.written
+        self.picos += other.picos
+        self.unknown += other.unknown
+
+    def take(self, other: _Sum) -> None:
+        self.calls -= other.calls
+        self.read -= other.read
+        self.written -= other.written
+        self.picos -= other.picos
+        self.unknown -= other.unknown
+
+    def spend(self) -> Spend:
+        usd = None if self.unknown else self.picos / _PICO
+        return Spend(self.calls, self.read, self.written, usd)
+
+
+def _picos(usd: float) -> int:
+    whole = int(usd)  # apart, so that a large sum keeps its small change
+    return whole * _PICO + round((usd - whole) * _PICO)
+
+
+class _Account:
+    """The account of a run, a step or an item: what it may spend, has spent, has set aside."""
+
+    __slots__ = ("held", "limits", "most", "name", "scope", "spent", "tripped", "until")
+
+    def __init__(self, limits: Budget, spent: Spend, scope: Scope, name: str) -> None:
+        self.limits = limits
+        self.most = None if limits.usd is None or math.isinf(limits.usd) else _picos(limits.usd)
+        self.spent = _Sum(spent)
+        self.held = _Sum()
+        self.scope: Scope = scope
+        self.name = name
+        self.tripped: tuple[str, str] | None = None
+        self.until: float | None = None
+
+    def over(self, *sums: _Sum) -> tuple[str, str] | None:
+        """Say which limit the sum of some amounts is over, if any."""
+        limits, calls, tokens, picos = self.limits, 0, 0, 0
+        for each in sums:
+            calls += each.calls
+            tokens += each.read + each.written
+            picos += each.picos
+        if limits.llm_calls is not None and calls > limits.llm_calls:
+            return "llm_calls", self._told(f"LLM call limit reached: {limits.llm_calls}")
+        if limits.tokens is not None and tokens > limits.tokens:
+            return "tokens", self._told(f"token limit reached: {limits.tokens}")
+        if self.most is not None and picos > self.most:
+            return "usd", self._told(f"spending limit reached: {limits.usd} USD")
+        return None
+
+    def unpriced(self, amount: _Sum) -> tuple[str, str] | None:
+        """Say that a price is not known, where that matters."""
+        limits = self.limits
+        if amount.unknown and limits.usd is not None and limits.unknown_prices == "refuse":
+            told = f"a price is not known, and spending is limited: {limits.usd} USD"
+            return "prices", self._told(told)
+        return None
+
+    def late(self, now: float) -> None:
+        """Take note of the time: it may be over."""
+        if self.until is not None and now >= self.until and self.tripped is None:
+            told = f"wall-time budget of {self.limits.seconds:g} s is spent"
+            self.tripped = "seconds", self._told(told)
+
+    def error(self, budget: str, message: str) -> BudgetExceededError:
+        """Put the end of a budget into an error."""
+        fix = f"raise the budget of {budget} of {self._whose()}"
+        if budget == "prices":
+            fix = "give it: prices=Prices({...}); or let it pass: Budget(unknown_prices='allow')"
+        elif self.scope == "run":
+            fix = f"raise the workflow's budget of {budget}"
+        return BudgetExceededError(message, budget=budget, scope=self.scope, fix=fix)
+
+    def _told(self, message: str) -> str:
+        return message if self.scope == "run" else f"{message} ({self._whose()})"
+
+    def _whose(self) -> str:
+        step = f"step '{self.name}'" if self.name else "the step"
+        return {"run": "the run", "step": step, "item": f"an item of {step}"}[self.scope]
+
+
+class Ledger:
+    """The account of a run, a step or an item, shared by all its attempts and threads.
+
+    With a `parent` it is one in a chain (item, step, run): what is booked is booked in all of it,
+    and what is reserved is reserved in all of it or nowhere.  It holds numbers and nothing else, so
+    that a step's context may hold it too.  `name` is that of the step.
     """
 
-    __slots__ = ("_limits", "_lock", "_spent", "_usd_known", "tripped")
+    __slots__ = ("_chain", "_desk", "_own")
 
-    def __init__(self, limits: Budget | None = None, spent: Spend | None = None) -> None:
-        self._limits = limits or Budget()
-        self._spent = spent or Spend()
-        self._usd_known = self._spent.usd or 0.0
-        self.tripped: tuple[str, str] | None = None
-        self._lock = threading.Lock()
+    def __init__(
+        self,
+        limits: Budget | None = None,
+        spent: Spend | None = None,
+        *,
+        parent: Ledger | None = None,
+        scope: Scope = "run",
+        name: str = "",
+    ) -> None:
+        self._own = _Account(limits or Budget(), spent or Spend(), scope, name)
+        above: tuple[_Account, ...] = () if parent is None else parent._chain  # noqa: SLF001
+        self._chain: tuple[_Account, ...] = (self._own, *above)
+        self._desk: Desk = Desk() if parent is None else parent._desk  # noqa: SLF001
 
     @property
     def spent(self) -> Spend:
-        """The sum of everything charged so far."""
-        return self._spent
+        """The sum of everything booked so far."""
+        return self._own.spent.spend()
+
+    @property
+    def reserved(self) -> Spend:
+        """The sum of everything that is reserved and not yet settled."""
+        return self._own.held.spend()
+
+    @property
+    def tripped(self) -> tuple[str, str] | None:
+        """Which budget ran out, and the same in words; None while there is enough."""
+        return self._own.tripped
 
     def charge(self, spend: Spend) -> None:
         """Book what is about to be spent.
 
         Raises BudgetExceededError when it is more than is left; from then on every charge does,
-        and the run fails even when the step swallows the error.
+        and what the budget is of fails even when the action swallows the error.
         """
-        with self._lock:
-            self._spent = self._spent.plus(spend)
-            self._usd_known += spend.usd or 0.0
-            over = self.tripped or self._over()
-            self.tripped = over
-        if over is not None:
-            raise BudgetExceededError(over[1], fix=f"raise the workflow's budget of {over[0]}")
+        amount = _Sum(spend)
+        with self._desk.lock:
+            for each in self._chain:
+                each.spent.add(amount)
+                if each.tripped is None:
+                    each.tripped = each.over(each.spent, each.held)
+            stopped = _stopped(self._chain)
+            if stopped is not None:
+                self._desk.look()
+        if stopped is not None:
+            raise stopped
 
-    def _over(self) -> tuple[str, str] | None:
-        limits, spent = self._limits, self._spent
-        if limits.llm_calls is not None and spent.llm_calls > limits.llm_calls:
-            return "llm_calls", f"LLM call limit reached: {limits.llm_calls}"
-        tokens = spent.input_tokens + spent.output_tokens
-        if limits.tokens is not None and tokens > limits.tokens:
-            return "tokens", f"token limit reached: {limits.tokens}"
-        if limits.usd is not None and self._usd_known > limits.usd:
-            return "usd", f"spending limit reached: {limits.usd} USD"
-        return None
+    def reserve(
+        self,
+        estimate: Spend,
+        *,
+        wait: float = PATIENCE,
+        given_up: Callable[[], bool] | None = None,
+        on_settled: Callable[[Spend], None] | None = None,
+    ) -> Reservation:
+        """Set aside what a call may cost at most, before it is made.
+
+        Where it would fit if only what others have reserved were settled, it waits for that, in
+        turn and up to `wait` seconds.  It never waits on an event loop, nor in a thread that holds
+        a reservation itself: nobody might be left to settle.  `given_up` is asked ten times a
+        second whether the wait is in vain; `on_settled` is told what was booked in the end.
+
+        Raises BudgetExceededError where it does not fit, with nothing booked.
+        """
+        reservation = Reservation(self._chain, self._desk, estimate, on_settled)
+        self._desk.enter(reservation, wait, given_up)
+        return reservation
+
+    async def reserve_async(
+        self,
+        estimate: Spend,
+        *,
+        wait: float = PATIENCE,
+        on_settled: Callable[[Spend], None] | None = None,
+    ) -> Reservation:
+        """Do as `reserve`, without blocking the event loop; being cancelled gives all back."""
+        reservation = Reservation(self._chain, self._desk, estimate, on_settled)
+        await self._desk.enter_async(reservation, wait)
+        return reservation
 
     def trip(self, budget: str, message: str) -> None:
         """Declare a budget spent that is not counted here: wall time."""
-        with self._lock:
-            self.tripped = self.tripped or (budget, message)
+        with self._desk.lock:
+            self._own.tripped = self._own.tripped or (budget, message)
+            self._desk.look()
+
+    def start(self, now: float) -> float | None:
+        """Let its wall time begin, unless it has begun; return when it ends, if it does."""
+        own = self._own
+        if own.until is None and own.limits.seconds is not None:
+            own.until = now + own.limits.seconds
+        return min((each.until for each in self._chain if each.until is not None), default=None)
+
+    def check(self, now: float) -> None:
+        """Raise BudgetExceededError where it, or what it is part of, has run out."""
+        with self._desk.lock:
+            for each in self._chain:
+                each.late(now)
+            self._desk.look()
+            stopped = _stopped(self._chain)
+        if stopped is not None:
+            raise stopped
+
+
+def _stopped(chain: tuple[_Account, ...]) -> BudgetExceededError | None:
+    for each in reversed(chain):  # where the run is over, that is the reason
+        if each.tripped is not None:
+            return each.error(*each.tripped)
+    return None
+
+
+class Reservation(Claim):
+    """Part of a budget that is set aside for one call.
+
+    Settle it with what the call cost, or release it where no call was made; the first word counts
+    and every further one is without effect.  Left as a context manager without either it is booked
+    as it was reserved: a call of which nobody knows what it cost may have cost that much.
+    """
+
+    __slots__ = ("_amount", "_chain", "_desk", "_on_settled", "estimate", "open")
+
+    def __init__(
+        self,
+        chain: tuple[_Account, ...],
+        desk: Desk,
+        estimate: Spend,
+        on_settled: Callable[[Spend], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._chain = chain
+        self._desk = desk
+        self._amount = _Sum(estimate)
+        self._on_settled = on_settled
+        self.estimate = estimate
+        self.open = False
+
+    def settle(self, actual: Spend) -> None:
+        """Book what the call cost, and give back the rest.
+
+        An unknown price is booked as what was reserved for it, and makes the sum unknown.  More
+        than was reserved is booked in full; where that is more than there was, the budget has run
+        out and everything after this is refused.  Never raises.
+        """
+        booked = _Sum(actual)
+        if booked.unknown:
+            booked.picos = self._amount.picos
+        self._close(booked)
+
+    def release(self) -> None:
+        """Give all of it back: no call was made."""
+        self._close(None)
+
+    def keep(self) -> None:
+        """Book all of it: what the call cost will not be known."""
+        self.settle(self.estimate)
+
+    def _close(self, booked: _Sum | None) -> None:
+        with self._desk.lock:
+            if not self.open:
+                return
+            self._end(booked)
+        if booked is not None and self._on_settled is not None:
+            self._on_settled(booked.spend())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.keep()
+
+    # -- at the desk, with its lock held ---------------------------------------------------
+
+    def verdict(self) -> BudgetExceededError | _Account | None:
+        """Say what stands in the way: an account has enough, and has reserved it for others."""
+        stopped = _stopped(self._chain)
+        if stopped is not None:
+            return stopped
+        way: _Account | None = None
+        for each in self._chain:
+            never = each.over(each.spent, self._amount) or each.unpriced(self._amount)
+            if never is not None:
+                return each.error(*never)
+            if each.over(each.spent, each.held, self._amount) is not None:
+                way = each
+        return way
+
+    def take(self) -> None:
+        """Take what it asks for."""
+        for each in self._chain:
+            each.held.add(self._amount)
+        self.open = True
+
+    def give_back(self) -> None:
+        """Give back what was taken for someone who is not there any more."""
+        self._end(None)
+
+    def concerns(self, way: object, /) -> bool:
+        """Tell whether it would take from an account that others wait for."""
+        return way in self._chain
+
+    def crowded(self) -> BudgetExceededError:
+        """Return the refusal of what does not fit beside what others have reserved."""
+        for each in self._chain:
+            over = each.over(each.spent, each.held, self._amount)
+            if over is not None:
+                told = f"{over[1]}, counting what is reserved for calls that are being made"
+                return each.error(over[0], told)
+        return self._chain[-1].error("", "others wait for the same budget")
+
+    def _end(self, booked: _Sum | None) -> None:
+        self.open = False
+        for each in self._chain:
+            each.held.take(self._amount)
+            if booked is not None:
+                each.spent.add(booked)
+                # what others hold may yet be given back: only what is spent is over for good
+                each.tripped = each.tripped or each.over(each.spent)
+        self._desk.left(self)
+        self._desk.look()

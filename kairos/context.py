@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
-from kairos.budget import Ledger, Spend
+from kairos.budget import PATIENCE, Budget, Ledger, Reservation, Spend
 from kairos.config import check_count, check_seconds
 
 if TYPE_CHECKING:
@@ -155,17 +156,79 @@ class StepContext(Generic[In_co]):
         Raises BudgetExceededError when it is more than the workflow's budget has left, and
         ConfigError, with nothing booked, for what is no amount.
         """
-        check_count("llm_calls", llm_calls, least=0)
-        check_count("input_tokens", input_tokens, least=0)
-        check_count("output_tokens", output_tokens, least=0)
-        if isinstance(usd, float) and not math.isfinite(usd):
-            usd = None  # no price that anyone could add up
-        if usd is not None:
-            check_seconds("usd", usd, above_zero=False)
-        spend = Spend(llm_calls, input_tokens, output_tokens, usd)
-        self._spent = spend if self._spent is None else self._spent.plus(spend)
+        spend = _amount(llm_calls, input_tokens, output_tokens, usd)
+        self._note(spend)
         if self._ledger is not None:
             self._ledger.charge(spend)
+
+    def reserve(
+        self,
+        *,
+        llm_calls: int = 1,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        usd: float | None = 0.0,
+        wait: float = PATIENCE,
+    ) -> Reservation:
+        """Set aside what a call may cost at most, before it is made; see `Ledger.reserve`.
+
+        ::
+
+            with ctx.reserve(input_tokens=900, output_tokens=4096, usd=0.07) as reserved:
+                answer = ask()
+                reserved.settle(Spend(1, answer.read, answer.written, answer.usd))
+
+        Where it does not fit only because of what others have reserved, it waits up to `wait`
+        seconds for them to settle, though never on an event loop: use `reserve_async` there.
+
+        Raises BudgetExceededError, with nothing booked and no call to be made, where it does not
+        fit, and ConfigError for what is no amount.
+        """
+        spend = _amount(llm_calls, input_tokens, output_tokens, usd)
+        signal = self._signal
+        return self._account().reserve(
+            spend,
+            wait=wait,
+            given_up=None if signal is None else lambda: signal.cancelled,
+            on_settled=self._note,
+        )
+
+    async def reserve_async(
+        self,
+        *,
+        llm_calls: int = 1,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        usd: float | None = 0.0,
+        wait: float = PATIENCE,
+    ) -> Reservation:
+        """Do as `reserve`, without blocking the event loop while it waits."""
+        spend = _amount(llm_calls, input_tokens, output_tokens, usd)
+        return await self._account().reserve_async(spend, wait=wait, on_settled=self._note)
+
+    def _account(self) -> Ledger:
+        if self._ledger is None:  # made by hand, in a test
+            self._ledger = Ledger(Budget(llm_calls=None))
+        return self._ledger
+
+    def _note(self, spend: Spend) -> None:
+        with _NOTING:
+            self._spent = spend if self._spent is None else self._spent.plus(spend)
+
+
+# One for all: it is held for a microsecond, and an attempt that spends nothing pays nothing for it.
+_NOTING = threading.Lock()
+
+
+def _amount(calls: int, read: int, written: int, usd: float | None) -> Spend:
+    check_count("llm_calls", calls, least=0)
+    check_count("input_tokens", read, least=0)
+    check_count("output_tokens", written, least=0)
+    if isinstance(usd, float) and not math.isfinite(usd):
+        usd = None  # no price that anyone could add up
+    if usd is not None:
+        check_seconds("usd", usd, above_zero=False)
+    return Spend(calls, read, written, usd)
 
 
 Context = StepContext

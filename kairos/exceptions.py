@@ -185,7 +185,20 @@ class WorkerCrashError(ExecutionError):
 
 
 class BudgetExceededError(ExecutionError):
-    """The run has spent what it was given: calls, tokens, money or time.  Never retried."""
+    """The run has spent what it was given: calls, tokens, money or time.  Never retried.
+
+    `budget` names what ran out; `scope` says of what: "run", "step" or "item".
+    """
+
+    scope: str = "run"
+    budget: str = ""
+
+    def __init__(
+        self, message: str = "", *, budget: str = "", scope: str = "run", **told: Unpack[Told]
+    ) -> None:
+        super().__init__(message, retryable=False, **told)
+        self.budget = budget
+        self.scope = scope
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str | None:

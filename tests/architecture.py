@@ -28,6 +28,7 @@ FLOORS: dict[str, set[str]] = {
         "models",
         "ports",
         "redaction",
+        "reserving",
         "security",
         "skip",
         "source",
