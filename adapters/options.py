@@ -6,28 +6,17 @@ An option is never swallowed: it is sent, or refused by its name before any requ
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from kairos.adapters.vendor import Option, Vendor
 from kairos.exceptions import ConfigError, did_you_mean
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from kairos.adapters.vendor import Vendor
+    from collections.abc import Iterable
 
 __all__ = ["COMMON", "Option", "checked_options", "no_key_inline"]
-
-
-class Option(NamedTuple):
-    """One option of a provider: the types it may have, or why it is refused.
-
-    `sent_as` is the SDK's name of it, where that is another; for the provider's file to read.
-    """
-
-    types: tuple[type, ...] = ()
-    refused: str = ""
-    sent_as: str = ""
-
 
 _TEXT, _NUMBER, _WHOLE = (str,), (int, float), (int,)
 _MANY = (list, tuple)

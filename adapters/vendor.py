@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
-from kairos.adapters.options import Option
 from kairos.adapters.schemas import Dialect
 from kairos.models.errors import ErrorKind, ModelError
 from kairos.models.parts import Part, Reasoning, Text, ToolCall
@@ -34,7 +33,7 @@ from kairos.models.stream import (
     UsageSeen,
 )
 
-__all__ = ["Arguments", "Connection", "Decoder", "Malformed", "Opened", "Told", "Vendor"]
+__all__ = ["Arguments", "Connection", "Decoder", "Malformed", "Opened", "Option", "Told", "Vendor"]
 
 
 class Connection(NamedTuple):
@@ -76,6 +75,17 @@ class Told(NamedTuple):
     status: int | None = None
     retry_after: float | None = None
     said: str = ""
+
+
+class Option(NamedTuple):
+    """One option of a provider: the types it may have, or why it is refused.
+
+    `sent_as` is the SDK's name of it, where that is another; for the provider's file to read.
+    """
+
+    types: tuple[type, ...] = ()
+    refused: str = ""
+    sent_as: str = ""
 
 
 class Decoder(ABC):

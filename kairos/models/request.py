@@ -30,8 +30,9 @@ class Request:
 
     `messages` never change once they are in a request; a long conversation lends a view of itself.
     `output` is the JSON Schema that the reply has to satisfy, under the name `output_name`; None
-    for plain text.  `forced` names the one of `tools` that has to be called.  `timeout` is in seconds and covers the whole call.  `options` are the
-    provider's own, handed through as they are.  None is the provider's default.
+    for plain text.  `forced` names the one of `tools` that has to be called.  `timeout` is in
+    seconds and covers the whole call.  `options` are the provider's own, handed through as they
+    are.  None is the provider's default.
     """
 
     messages: Sequence[Message]
