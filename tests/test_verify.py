@@ -286,6 +286,26 @@ def test_a_step_that_does_not_say_what_it_reads_weighs_more_when_strict(strict: 
     assert "read_keys=['fetch']" in (finding.fix or "")
 
 
+@pytest.mark.parametrize(
+    "action, foreach, fix",
+    [
+        (lambda ctx: ctx.inputs["a"] + ctx.inputs["b"], None, "add read_keys=['a', 'b']: "),
+        (lambda ctx: ctx.item, "a", "add read_keys=['a']: "),
+        (lambda ctx: 1, None, "add read_keys=[]: "),
+        (lambda ctx: dict(ctx.inputs), None, "add read_keys=['a'] and the inputs it reads"),
+        (lambda a: a[0], None, "annotate 'a', "),
+        (lambda a: [each for each in a if each], None, "annotate 'a', "),
+        (lambda a: a.title(), None, "annotate 'a', "),
+    ],
+)
+def test_a_step_is_told_what_to_declare_as_its_code_shows(
+    action: Any, foreach: str | None, fix: str
+) -> None:
+    open_ = Step("open", action, depends_on=["a"], foreach=foreach)
+    told = [f.fix or "" for f in verify(some("a", output_contract=list[str]), open_, inputs=["b"])]
+    assert [each[: len(fix)] for each in told] == [fix]
+
+
 def conditional(ctx: StepContext) -> bool:
     return ctx.attempt == 1
 
@@ -447,7 +467,13 @@ def unanswerable(*args: Any, key: str) -> bool:
     return bool(args or key)
 
 
-@pytest.mark.parametrize("when", [later, yields, pries, unanswerable])
+def takes_its_context_for_a_value(page):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    return page["length"] > 3
+
+
+@pytest.mark.parametrize(
+    "when", [later, yields, pries, unanswerable, takes_its_context_for_a_value]
+)
 def test_a_when_that_cannot_be_asked_is_an_error(when: Any) -> None:
     (finding,) = verify(some("a", when=when))
 

@@ -10,6 +10,7 @@ from kairos.contracts.unreadable import UnreadableContractError
 from kairos.exceptions import KairosError
 from kairos.signature import read_signature
 from kairos.source import defined_at
+from kairos.verify.code import mistaken_context
 from kairos.verify.findings import Finding, finding_of, found_in
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _unaskable(scene: Scene) -> Iterator[Finding]:
         except KairosError as error:
             yield finding_of(error, step=step.name, code="KRS211")
             continue
+        mistaken = None if signature.typed else mistaken_context(step.when)
         unreadable = [name for name in signature.reads if not _may_read(step, name)]
         if signature.is_async or _is_generator(step.when):
             yield found_in(
@@ -71,6 +73,15 @@ def _unaskable(scene: Scene) -> Iterator[Finding]:
                 expected="a plain function that returns True or False",
                 found="an async function" if signature.is_async else "a generator",
                 fix="find the answer in a step of its own, and read that step's output here",
+            )
+        elif mistaken is not None:
+            yield found_in(
+                step,
+                "KRS211",
+                f"has a when= that takes its context '{mistaken}' for a value",
+                expected="a function of one parameter without an annotation is handed the context",
+                found=f"it uses '{mistaken}' as no context can be used",
+                fix=_annotated(step.when, mistaken),
             )
         elif unreadable:
             yield found_in(
@@ -106,6 +117,12 @@ def _unbuildable(scene: Scene) -> Iterator[Finding]:
                     found=type(error).__name__,
                     fix="build it alone first: TypeAdapter(...) shows the whole error",
                 )
+
+
+def _annotated(function: Any, name: str) -> str:
+    if getattr(function, "__name__", "") == "<lambda>":
+        return f"ask the context: lambda ctx: ... ctx.inputs['{name}'] ..."
+    return f"annotate it, as in {name}: dict, or ask a context: ctx.inputs['{name}']"
 
 
 def _may_read(step: Step, name: str) -> bool:

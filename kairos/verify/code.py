@@ -13,14 +13,26 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kairos.context import StepContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kairos.step import Step
 
-__all__ = ["Op", "Usage", "codes_in", "function_of", "ops_of", "returns_nothing", "usage_of"]
+__all__ = [
+    "Op",
+    "Usage",
+    "codes_in",
+    "function_of",
+    "mistaken_context",
+    "ops_of",
+    "returns_nothing",
+    "usage_of",
+]
 
 # What a context offers besides `inputs` and `state`.
 _HARMLESS = frozenset(
@@ -38,6 +50,13 @@ _SILENT = frozenset(
     | {"PUSH_NULL", "RESUME", "TO_BOOL"}
 )
 _LOADS = ("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_NAME", "LOAD_FROM_DICT")
+# What comes after a value that is gone through, subscripted, or cut.
+_OF_A_VALUE = (
+    ["GET_ITER"],
+    ["LOAD_CONST", "BINARY_SUBSCR"],
+    ["LOAD_CONST", "LOAD_CONST", "BINARY_SLICE"],
+    ["LOAD_CONST", "LOAD_CONST", "BUILD_SLICE"],  # 3.11
+)
 
 
 class Op(NamedTuple):
@@ -113,6 +132,34 @@ def _returns_none(code: types.CodeType) -> bool:
         ops[i - 1].name == "LOAD_CONST" and ops[i - 1].value is None and not ops[i].target
         for i in ends
     )
+
+
+def mistaken_context(function: Callable[..., Any]) -> str | None:
+    """Return the first parameter's name where the code takes a context for a plain value.
+
+    It subscripts it, goes through it, or asks it for an attribute that no context has.
+    """
+    plain = function_of(function)
+    first = 1 if isinstance(function, types.MethodType) else 0
+    if plain is None or plain.__code__.co_argcount <= first:
+        return None
+    name = plain.__code__.co_varnames[first]
+    ops = ops_of(plain.__code__)
+    given = any(op.value == name and op.name.startswith(("STORE", "DELETE")) for op in ops)
+    taken = (_is_taken_for_value(ops, i) for i, op in enumerate(ops) if op.value == name)
+    return name if not given and any(taken) else None
+
+
+def _is_taken_for_value(ops: tuple[Op, ...], i: int) -> bool:
+    if ops[i].name not in _LOADS:
+        return False
+    first = _at(ops, i + 1)
+    if first.name == "LOAD_ATTR":
+        attribute = str(first.value)
+        return not (first.target or attribute in _HARMLESS or hasattr(StepContext, attribute))
+    following = takewhile(lambda op: not op.target, ops[i + 1 : i + 4])
+    plain = ["LOAD_CONST" if op.name == "LOAD_FAST" else op.name for op in following]
+    return any(plain[: len(shape)] == shape for shape in _OF_A_VALUE)
 
 
 def codes_in(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kairos.enums import Severity
+from kairos.verify.code import mistaken_context
 from kairos.verify.findings import Finding, found_in
 from kairos.verify.names import Names
 from kairos.verify.reach import upstream
 from kairos.verify.scene import PROMPT
+from kairos.verify.usages import usage_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from kairos.step import Step
     from kairos.verify.scene import Read, Scene
 
 __all__ = ["KEY_PASSES", "listed"]
@@ -115,15 +118,29 @@ def _unscoped(scene: Scene) -> Iterator[Finding]:
     """Find steps that may read everything, since they do not say what they read."""
     for step in scene.graph.steps:
         if step.read_keys is None:
-            keys = listed([f"'{name}'" for name in step.depends_on])
             yield found_in(
                 step,
                 "KRS204",
                 "does not say what it reads, so it may read everything",
                 severity=Severity.ERROR if scene.strict else None,
                 expected="read_keys, or a typed function" + (" (strict)" if scene.strict else ""),
-                fix=f"add read_keys=[{keys}] and the inputs it reads",
+                fix=_scoped(step),
             )
+
+
+def _scoped(step: Step) -> str:
+    """Say what to declare: what the code asks for, where that can be told, or where to begin."""
+    usage = usage_in(step)
+    value = None if step.signature.typed else mistaken_context(step.action)
+    if value is not None:
+        return f"annotate '{value}', which is handed the context otherwise: {value}: list, say"
+    if usage is None:
+        begun = listed([f"'{name}'" for name in step.depends_on])
+        return f"add read_keys=[{begun}] and the inputs it reads"
+    asked = [*usage.needs, *usage.asks, *usage.looks]
+    asked += [step.config.foreach] if step.config.foreach else []
+    keys = [key for key in dict.fromkeys(asked) if key not in usage.sets]
+    return f"add read_keys={keys}: its code asks for {'no more' if keys else 'nothing'}"
 
 
 def _clashes(scene: Scene) -> Iterator[Finding]:
