@@ -1,7 +1,9 @@
 """What may go wrong between a provider and its client, each as a value.
 
-Events are counted from 0, in the order in which they would go out; a plain reply is one event.
-Faults of one reply add up: `Delay(1), Status(503)` waits, then fails.
+Events are counted from 0, in the order in which they would go out, or back from -1, the last.  One
+provider has more of them than another for the same text: a place behind the end is the last event,
+so that no fault is lost.  A plain reply is one event.  Faults of one reply add up: `Delay(1),
+Status(503)` waits, then fails.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class Body(NamedTuple):
 
 
 class Truncate(NamedTuple):
-    """Only the first bytes of a body, whose announced length agrees."""
+    """Only the first bytes of a body, which then ends in good order."""
 
     size: int
 
@@ -92,7 +94,7 @@ class Cut(NamedTuple):
     """The connection is lost: after so many events or bytes of body, or before any answer.
 
     With `reset` the peer crashed (RST), without it the peer hung up (FIN).  A plain reply is cut
-    in its middle when `after_events` is more than 0.
+    in its middle unless `after_events` is 0.
     """
 
     after_events: int | None = None
@@ -101,7 +103,7 @@ class Cut(NamedTuple):
 
 
 class End(NamedTuple):
-    """A stream ends in good order, but before its end; a plain reply has half its body."""
+    """A stream ends in good order after so many events; a plain reply has half its body."""
 
     after_events: int
 
@@ -138,7 +140,7 @@ class Swap(NamedTuple):
 
 
 class Insert(NamedTuple):
-    """An event that the provider does not have (yet)."""
+    """An event that the provider does not have (yet); its name only where events have names."""
 
     at: int
     data: str = '{"type": "kairos.unheard_of", "x": 1}'
@@ -149,7 +151,7 @@ class Framing(NamedTuple):
     """How a stream is cut into pieces: characters a delta, bytes a write, ends of line.
 
     With `write=1` every byte is a TCP segment of its own, so characters of UTF-8 are split;
-    `comments` puts a line before each event that clients have to skip.
+    `comments` puts a line before each event that a client has to skip (google-genai does not).
     """
 
     delta: int = 7

@@ -13,7 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 from kairos.models.reply import TokenUsage
 from kairos.security import MASK
 from kairos.testing.faults import Body, Framing, NoUsage, Status
-from kairos.testing.providers import anthropic, gemini, openai_chat, openai_responses
+from kairos.testing.providers import (
+    anthropic,
+    gemini,
+    gemini_checks,
+    openai_chat,
+    openai_responses,
+)
 from kairos.testing.providers.dialect import Asked, Dialect, Problem, Said
 from kairos.testing.providers.received import KEY_HEADERS, Received, masked
 from kairos.testing.providers.script import Script, natural
@@ -226,7 +232,8 @@ class FakeProviders:
     ) -> tuple[Problem | None, Asked | None]:
         gemini_path = _GEMINI.fullmatch(path)
         if gemini_path:
-            body = {**body, "model": gemini_path["model"], "stream": _STREAMS[gemini_path["verb"]]}
+            place = {"model": gemini_path["model"], "stream": _STREAMS[gemini_path["verb"]]}
+            body = {**gemini_checks.spelled(body), **place}
         try:
             problem = dialect.check(body, call.headers)
             asked = dialect.read(body) if problem is None else None
@@ -257,7 +264,7 @@ def _said(asked: Asked, reply: Reply, number: int) -> Said:
     if reply.stop is None:
         stop = "tools" if said.calls else "refused" if said.refusal else "end"
         said = replace(said, stop="filtered" if said.filtered else stop)
-    if found(reply.faults, NoUsage):
+    if found(reply.faults, NoUsage) is not None:
         said = replace(said, usage=None)
     elif reply.usage is None:
         said = replace(said, usage=_counted_usage(asked, said))

@@ -9,7 +9,7 @@ from kairos.testing.providers.dialect import Problem, first_key, unknown_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["check"]
+__all__ = ["check", "spelled"]
 
 _FIELDS = frozenset(
     {
@@ -45,6 +45,29 @@ _PARTS = frozenset(
         "audioMetadata",
     }
 )  # fmt: skip
+
+
+# Below these a key is somebody else's word, and stays as it is.
+_FOREIGN = frozenset(
+    {
+        "args", "response", "parameters", "parametersJsonSchema", "responseJsonSchema",
+        "responseSchema", "labels", "partMetadata",
+    }
+)  # fmt: skip
+
+
+def spelled(body: Any) -> Any:
+    """Return a body with every field in camel case: this API takes both spellings, mixed."""
+    if isinstance(body, list):
+        return [spelled(one) for one in body]
+    if not isinstance(body, dict):
+        return body
+    found = {}
+    for key, value in body.items():
+        first, *more = key.split("_")
+        name = first + "".join(word.title() for word in more) if first else key
+        found[name] = value if name in _FOREIGN else spelled(value)
+    return found
 
 
 def check(body: dict[str, Any], headers: Mapping[str, str]) -> Problem | None:

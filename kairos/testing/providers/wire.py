@@ -72,7 +72,7 @@ class Wire(NamedTuple):
 
 
 def found(faults: Iterable[Fault], kind: type[F]) -> F | None:
-    """Return the fault of a kind."""
+    """Return the fault of a kind; one without fields is false, so ask whether it is None."""
     return next((one for one in faults if isinstance(one, kind)), None)
 
 
@@ -127,17 +127,17 @@ def of_reply(dialect: Dialect, asked: Asked, said: Said, faults: tuple[Fault, ..
 
 
 def _plain(status: int, headers: dict[str, str], data: bytes, faults: tuple[Fault, ...]) -> Wire:
-    if found(faults, Gzip):
+    if found(faults, Gzip) is not None:
         data = gzip.compress(data)
         headers["content-encoding"] = "gzip"
     shorter = found(faults, Truncate)
     if shorter is not None:
         data = data[: shorter.size]
-    elif found(faults, End):
+    elif found(faults, End) is not None:
         data = data[: len(data) // 2]
     cut = found(faults, Cut)
-    if cut is not None and cut.after_events:
-        cut = Cut(after_bytes=len(data) // 2, reset=cut.reset)
+    if cut is not None and cut.after_events is not None:
+        cut = Cut(after_bytes=len(data) // 2 if cut.after_events else 0, reset=cut.reset)
     stall = found(faults, Stall)
     body: list[Piece] = [Pause(stall.seconds)] if stall else []
     return _wire(status, headers, len(data), _severed([*body, data], cut), faults)
@@ -176,17 +176,19 @@ def _severed(body: Iterable[Piece], cut: Cut | None) -> Iterator[Piece]:
     """Let so many bytes through, then hang up."""
     if cut is None or cut.after_bytes is None:
         yield from body
-        if cut is not None and cut.after_events == 0:
-            return
         return
-    left = cut.after_bytes
-    for piece in body:
-        if isinstance(piece, bytes) and len(piece) >= left:
-            yield piece[:left]
-            break
-        left -= len(piece) if isinstance(piece, bytes) else 0
-        yield piece
+    yield from _first(body, cut.after_bytes)
     yield Hangup(cut.reset)
+
+
+def _first(body: Iterable[Piece], left: int) -> Iterator[Piece]:
+    for piece in body:
+        if isinstance(piece, bytes):
+            if len(piece) >= left:
+                yield piece[:left]
+                return
+            left -= len(piece)
+        yield piece
 
 
 # --- streams
@@ -198,9 +200,12 @@ def _streamed(
     framing = found(faults, Framing) or Framing()
     events = _disturbed(list(dialect.events(asked, said)), dialect, asked, said, faults)
     body: Iterable[Piece] = _timed(events, framing, faults)
-    if found(faults, Gzip):
+    if found(faults, Gzip) is not None:
         headers["content-encoding"] = "gzip"
         body = _compressed(body)
+    shorter = found(faults, Truncate)
+    if shorter is not None:
+        body = _first(body, shorter.size)
     return _wire(200, headers, None, _severed(body, found(faults, Cut)), faults)
 
 
@@ -209,34 +214,48 @@ def _disturbed(
 ) -> list[Event]:
     """Return the events as they go out; places are those of the undisturbed stream."""
     more: dict[int, list[Event]] = {}
+    size = len(events)
     for fault in faults:
         if isinstance(fault, Insert):
-            more.setdefault(fault.at, []).append(Event(fault.data, fault.event))
-        elif isinstance(fault, Garbage) and fault.at < len(events):
-            events[fault.at] = events[fault.at]._replace(data=fault.data)
-        elif isinstance(fault, Duplicate) and fault.at < len(events):
-            more.setdefault(fault.at, []).append(events[fault.at])
-        elif isinstance(fault, Swap) and fault.at + 1 < len(events):
-            here, there = fault.at, fault.at + 1
-            events[here], events[there] = events[there], events[here]
+            name = fault.event if events[0].name else None
+            more.setdefault(_place(fault.at, size), []).append(Event(fault.data, name))
+        elif isinstance(fault, Garbage):
+            at = _place(fault.at, size)
+            events[at] = events[at]._replace(data=fault.data)
+        elif isinstance(fault, Duplicate):
+            at = _place(fault.at, size)
+            more.setdefault(at, []).append(events[at])
+        elif isinstance(fault, Swap) and size > 1:
+            at = _place(fault.at, size - 1)
+            events[at], events[at + 1] = events[at + 1], events[at]
     broken = found(faults, StreamError)
     if broken is not None:
-        events = [*events[: broken.at], dialect.broken(asked, said, broken, broken.at)]
+        at = _place(broken.at, size)
+        events = [*events[:at], dialect.broken(asked, said, broken, at)]
     whole = []
-    for at, event in enumerate(events):
-        whole += [*more.get(at, ()), event]
+    for number, event in enumerate(events):
+        whole += [*more.get(number, ()), event]
     return whole
+
+
+def _place(at: int, size: int) -> int:
+    """Return the place of an event: a negative one counts from the end, one behind it is last."""
+    return max(0, at + size) if at < 0 else min(at, size - 1)
 
 
 def _timed(events: list[Event], framing: Framing, faults: tuple[Fault, ...]) -> Iterator[Piece]:
     cut, end, stall = found(faults, Cut), found(faults, End), found(faults, Stall)
+    size = len(events)
+    severed = _place(cut.after_events, size) if cut and cut.after_events is not None else -1
+    ended = _place(end.after_events, size) if end else -1
+    stalled = _place(stall.at, size) if stall else -1
     for at, event in enumerate(events):
-        if stall is not None and stall.at == at:
+        if stall is not None and at == stalled:
             yield Pause(stall.seconds)
-        if cut is not None and cut.after_events == at:
+        if cut is not None and at == severed:
             yield Hangup(cut.reset)
             return
-        if end is not None and end.after_events == at:
+        if at == ended:
             return
         yield _framed(event, framing)
 
