@@ -1,8 +1,9 @@
-"""What every test stands on: no proxy before the loopback, and one way to draw examples."""
+"""What every test stands on: no proxy before the loopback, a Ctrl-C that is heard, examples."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -10,6 +11,11 @@ from hypothesis import settings
 for name in ("NO_PROXY", "no_proxy"):
     hosts = [host for host in os.environ.get(name, "").split(",") if host]
     os.environ[name] = ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost", "::1"]))
+
+# A shell starts what runs in the background with Ctrl-C ignored, and so would be its children; the
+# tests of interruptions are about a program that hears it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a busy machine is not a fault. In CI the same examples every time, and nothing
 # kept, so that a red run is the change's doing and anyone can repeat it.

@@ -120,7 +120,7 @@ def test_calls_of_tools_are_numbered_and_their_ids_are_unique() -> None:
     events = [*model.stream(ASK), *model.stream(ASK)]
     started = [one for one in events if isinstance(one, ToolCallStarted)]
 
-    assert [(one.index, one.name) for one in started] == [(0, "a"), (1, "b"), (0, "a")]
+    assert [(one.call, one.name) for one in started] == [(0, "a"), (1, "b"), (0, "a")]
     assert len({one.id for one in started}) == 3
 
 

@@ -229,7 +229,7 @@ class _Scan:
 
     def through(self, code: types.CodeType, context: str) -> bool:
         ops = ops_of(code)
-        self.guarded = self.guarded or bool(code.co_exceptiontable)
+        self.guarded = self.guarded or _catches(code)
         cells = (*code.co_cellvars, *code.co_freevars)
         views: dict[str, str] = {}  # `inputs = ctx.inputs`: a name of its own, given once
         for i, op in enumerate(ops):
@@ -292,6 +292,18 @@ class _Scan:
             self.sets.add(key.value)
             return True
         return False
+
+
+def _catches(code: types.CodeType) -> bool:
+    """Tell whether an error may be caught, or seen on its way, by what the author wrote.
+
+    Since 3.12 a comprehension, a generator and an await have handlers as well, which tidy up and
+    let everything through; they alone do not take note of the error.
+    """
+    if not code.co_exceptiontable:
+        return False
+    noted = "PUSH_EXC_INFO"
+    return noted not in dis.opmap or any(op.name == noted for op in ops_of(code))
 
 
 _NO_OP = Op("", None, None, target=True)
