@@ -9,6 +9,7 @@ import json
 import uuid
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
@@ -219,7 +220,7 @@ Code = Annotated[str, Field(pattern="^[A-Z]{3}$")]
         (Schema({"t": str}), Schema({"t": str}, validators={"t": not_empty()}), "refuted"),
         (Schema.from_pydantic(Draft), Finished, "proved"),
         (Schema({"t": datetime}), Schema({"t": datetime}), "proved"),
-        ({"type": "integer", "minimum": 0}, Annotated[int, Field(ge=0)], "proved"),
+        ({"type": "integer", "minimum": 0}, Annotated[int, Field(ge=0)], "coerced"),  # 1.0
         (Annotated[int, Field(ge=0)], {"type": "integer", "minimum": 0}, "proved"),
         ({"type": "object"}, Draft, "refuted"),
     ],
@@ -464,3 +465,52 @@ def test_what_is_proved_of_models_holds_of_their_values(
         if verdict.answer == "refuted":
             with pytest.raises(ContractBroken):
                 takes.check_json(raw)
+
+
+def is_emitted(producer: Any, witness: Any) -> bool:
+    """Say whether a contract lets a value through as it is."""
+    return bool(json.loads(compile_contract(producer).check_output(witness)) == witness)
+
+
+@pytest.mark.parametrize(
+    "producer, consumer, answer, witness",
+    [
+        (float, {"type": "integer"}, "refuted", 0.5),
+        (list[float], {"items": {"type": "integer"}}, "refuted", [0.5]),
+        (float, {"type": ["integer", "string"]}, "refuted", 0.5),
+        (float, {"type": ["integer", "number"]}, "proved", None),
+        (Annotated[float, Field(ge=1, le=1)], {"type": "integer"}, "proved", None),
+        (float, {"not": {"type": "integer"}}, "refuted", 0.0),
+        (int, {"type": "integer"}, "proved", None),
+        (Literal[1], {"const": 1.0}, "proved", None),
+        ({"const": 1.0}, {"type": "integer"}, "proved", None),
+        ({"type": "integer"}, float, "proved", None),
+        ({"type": "integer"}, list[int], "refuted", 0),
+        ({"type": "integer"}, Schema.from_json_schema({"type": "integer"}), "refuted", 0.0),
+        (Schema.from_json_schema({"type": "integer"}), {"type": "integer"}, "proved", None),
+        (Schema.from_json_schema({"type": "number"}), {"type": "integer"}, "refuted", 0.5),
+        ({"type": "integer"}, int, "coerced", 0.0),
+        ({"type": "number", "multipleOf": 0.1}, Annotated[float, Field(multiple_of=0.1)],
+         "proved", None),
+    ],
+)  # fmt: skip
+def test_a_bare_schema_means_by_an_integer_what_the_standard_does(
+    producer: Any, consumer: Any, answer: str, witness: Any
+) -> None:
+    verdict = compare(producer, consumer)
+    assert verdict.answer == answer
+    assert repr(verdict.witness) == repr(witness)
+
+
+@pytest.mark.parametrize("step", [1, 0.1, 3])
+def test_a_float_that_is_a_multiple_within_a_tolerance_is_none_to_the_standard(step: float) -> None:
+    near = Annotated[float, Field(multiple_of=step)]
+    verdict = compare(near, {"type": "number", "multipleOf": step})
+    assert verdict.answer == "refuted"
+    assert is_emitted(near, verdict.witness)
+    assert Fraction(repr(verdict.witness)) % Fraction(repr(step))
+
+
+def test_a_fault_says_on_which_side_a_whole_float_is_an_integer() -> None:
+    (fault,) = compare({"type": "integer"}, Schema.from_json_schema({"type": "integer"})).faults
+    assert (fault.producer, fault.consumer) == ("int, of which 1.0 is one", "int")

@@ -1,35 +1,41 @@
 """JSON Schema 2020-12 as a judge: whether a JSON value satisfies a document, and where not.
 
 This is the meaning of every document that `Schema.from_json_schema` takes and that Python types
-cannot say.  It is exact where the standard is, with two decisions: `format` is asserted, by
-pydantic's own parsers, and 1.0 is no integer, since a Schema converts nothing.  Patterns run on
-pydantic's linear-time engine, so no document can make a value take for ever; a schema that is
-asked twice about the same part of a value answers from memory, so nested `oneOf` stays cheap.
+cannot say.  It is exact where the standard is, with three decisions: `format` is asserted, by
+pydantic's own parsers; 1.0 is no integer, since a Schema converts nothing; and a float is a
+multiple within pydantic's tolerance.  A document meant `to_the_letter` makes only the first.
+Patterns run on pydantic's linear-time engine, so no document can make a value take for ever; a
+schema that is asked twice about the same part of a value answers from memory, so nested `oneOf`
+stays cheap.
 """
 
 from __future__ import annotations
 
 import json
-from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pydantic_core import (
     InitErrorDetails,
     PydanticCustomError,
-    SchemaValidator,
     core_schema,
-    to_json,
 )
 from pydantic_core import ValidationError as PydanticError
 
 from kairos.contracts.field_errors import RULE
+from kairos.contracts.json_checks import (
+    ENFORCED,
+    TO_THE_LETTER,
+    Meaning,
+    matches,
+    wrong_type,
+)
 from kairos.contracts.json_documents import Document
 from kairos.contracts.json_evaluated import Seen, looked_at
 from kairos.contracts.json_keywords import format_parser, is_free_format
-from kairos.contracts.rules import regex_engine, same_json
+from kairos.contracts.rules import same_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Generator, Iterable
 
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
@@ -59,8 +65,9 @@ class JsonRules:
     what cannot be honoured.
     """
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Any, *, to_the_letter: bool = False) -> None:
         self.source = document if isinstance(document, Document) else Document(document)
+        self._meaning = TO_THE_LETTER if to_the_letter else ENFORCED
 
     @property
     def document(self) -> Any:
@@ -69,7 +76,7 @@ class JsonRules:
 
     def faults(self, value: Any) -> list[Fault]:
         """Return everything in the JSON `value` that breaks the document."""
-        return list(_Judge(self.source).faults(self.source.root, value))
+        return list(_Judge(self.source, self._meaning).faults(self.source.root, value))
 
     def accepts(self, value: Any) -> bool:
         """Say whether the JSON `value` satisfies the document."""
@@ -126,8 +133,9 @@ class _Judge:
     costs memory and not the interpreter's stack.
     """
 
-    def __init__(self, source: Document) -> None:
+    def __init__(self, source: Document, meaning: Meaning) -> None:
         self._source = source
+        self._types, self._checks = meaning
         # schemas and values live as long as the judgement does, so their ids stay theirs
         self._known: dict[tuple[int, int], _Faults] = {}
         self._seen: dict[tuple[int, int], Seen] = {}
@@ -155,11 +163,11 @@ class _Judge:
     def _look(self, schema: Any, value: Any) -> _Asking:
         if isinstance(schema, bool):
             return [] if schema else [Fault((), "nothing", value)]
-        wrong_type = _wrong_type(schema, value)
-        if wrong_type:
-            return [Fault((), wrong_type, value)]
-        checks = ((_CHECKS[keyword], schema[keyword]) for keyword in schema if keyword in _CHECKS)
-        answers = (check(bound, value) for check, bound in checks)
+        wrong = wrong_type(schema, value, self._types)
+        if wrong:
+            return [Fault((), wrong, value)]
+        known = self._checks
+        answers = (known[word](bound, value) for word, bound in schema.items() if word in known)
         found = [Fault((), expected, value) for expected in answers if expected]
         if "format" in schema and not found:
             found = _format(schema["format"], value)
@@ -206,7 +214,7 @@ class _Judge:
         patterns = schema.get("patternProperties", {})
         found = _absent(schema.get("required", ()), value)
         for name, inner in value.items():
-            hits = [part for regex, part in patterns.items() if _matches(regex, name)]
+            hits = [part for regex, part in patterns.items() if matches(regex, name)]
             if name in named:
                 hits.append(named[name])
             rest = True if hits else schema.get("additionalProperties", True)
@@ -270,74 +278,6 @@ def _below(part: str | int, faults: _Faults) -> list[Fault]:
     return [fault._replace(loc=(part, *fault.loc)) for fault in faults]
 
 
-def _wrong_type(schema: Any, value: Any) -> str:
-    wanted = schema.get("type")
-    if wanted is None:
-        return ""
-    kinds = [wanted] if isinstance(wanted, str) else wanted
-    if any(_TYPES[kind](value) for kind in kinds):
-        return ""
-    return " or ".join(_NAMES[kind] for kind in kinds)
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, float):
-        return isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "string": lambda value: isinstance(value, str),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "number": _is_number,
-    "boolean": lambda value: isinstance(value, bool),
-    "null": lambda value: value is None,
-    "array": lambda value: isinstance(value, list),
-    "object": lambda value: isinstance(value, dict),
-}
-_NAMES = {
-    "string": "str",
-    "integer": "int",
-    "number": "float",
-    "boolean": "bool",
-    "null": "None",
-    "array": "list",
-    "object": "dict",
-}
-
-
-def _matches(regex: str, text: str) -> bool:
-    return regex_engine(regex).isinstance_python(text)
-
-
-def _multiple_of(step: Any, value: Any) -> str:
-    kind = "int" if isinstance(step, int) and isinstance(value, int) else "float"
-    schema: Any = {"type": kind, "multiple_of": step}
-    engine = SchemaValidator(schema)
-    return "" if engine.isinstance_python(value) else f"a multiple of {step}"
-
-
-def _unique(wanted: bool, value: list[Any]) -> str:  # noqa: FBT001 - a check takes bound and value
-    if not wanted or len({_canonical(item) for item in value}) == len(value):
-        return ""
-    return "items that all differ"
-
-
-def _canonical(value: Any) -> bytes:
-    """Return the same bytes for what is the same as JSON: 1 and 1.0, or keys in another order."""
-    return to_json(_settled(value))
-
-
-def _settled(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_settled(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _settled(value[name]) for name in sorted(value)}
-    return value
-
-
 def _format(name: str, value: Any) -> list[Fault]:
     """Ask last: only a value that nothing else refuses hangs on a format that nobody can tell."""
     if not isinstance(value, str) or is_free_format(name):
@@ -346,45 +286,3 @@ def _format(name: str, value: Any) -> list[Fault]:
     if parse is None:
         raise UnknownFormatError(name)
     return [] if parse(value) else [Fault((), f"str as {name}", value)]
-
-
-def _on(kind: str, broken: Callable[[Any, Any], bool], words: str) -> Callable[[Any, Any], str]:
-    """Make a check for values of one type: what `broken` says breaks it."""
-    is_kind = _TYPES[kind]
-
-    def check(bound: Any, value: Any) -> str:
-        return words.format(bound) if is_kind(value) and broken(bound, value) else ""
-
-    return check
-
-
-def _asked(kind: str, answer: Callable[[Any, Any], str]) -> Callable[[Any, Any], str]:
-    """Make a check for values of one type from a function that words its own answer."""
-    is_kind = _TYPES[kind]
-    return lambda bound, value: answer(bound, value) if is_kind(value) else ""
-
-
-def _one_of(choices: list[Any]) -> str:
-    words = ", ".join(json.dumps(choice) for choice in choices)
-    return words if len(words) <= 200 else f"one of {len(choices)} values"  # noqa: PLR2004
-
-
-_CHECKS: dict[str, Callable[[Any, Any], str]] = {
-    "minimum": _on("number", lambda bound, value: value < bound, "at least {}"),
-    "maximum": _on("number", lambda bound, value: value > bound, "at most {}"),
-    "exclusiveMinimum": _on("number", lambda bound, value: value <= bound, "greater than {}"),
-    "exclusiveMaximum": _on("number", lambda bound, value: value >= bound, "less than {}"),
-    "multipleOf": _asked("number", _multiple_of),
-    "minLength": _on("string", lambda n, value: len(value) < n, "at least {} characters"),
-    "maxLength": _on("string", lambda n, value: len(value) > n, "at most {} characters"),
-    "pattern": _on("string", lambda regex, value: not _matches(regex, value), "a match of {}"),
-    "minItems": _on("array", lambda n, value: len(value) < n, "at least {} items"),
-    "maxItems": _on("array", lambda n, value: len(value) > n, "at most {} items"),
-    "uniqueItems": _asked("array", _unique),
-    "minProperties": _on("object", lambda n, value: len(value) < n, "at least {} keys"),
-    "maxProperties": _on("object", lambda n, value: len(value) > n, "at most {} keys"),
-    "const": lambda wanted, value: "" if same_json(wanted, value) else json.dumps(wanted)[:200],
-    "enum": lambda choices, value: (
-        "" if any(same_json(choice, value) for choice in choices) else _one_of(choices)
-    ),
-}

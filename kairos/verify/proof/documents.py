@@ -30,7 +30,7 @@ def checked_document(document: Any) -> Checked:
     """
     try:
         source = Document(document, any_format=True)
-        return Checked(source.flat(), JsonRules(source).accepts)
+        return Checked(source.flat(), JsonRules(source, to_the_letter=True).accepts)
     except ConfigError as error:
         detail = f": {error.found}" if error.found else ""
         hint = f" ({error.fix})" if error.fix else ""

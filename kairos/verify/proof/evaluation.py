@@ -35,6 +35,7 @@ class Evaluator:
             "lower": lambda arg, v: exact(v) > arg[0] or (exact(v) == arg[0] and not arg[1]),
             "upper": lambda arg, v: exact(v) < arg[0] or (exact(v) == arg[0] and not arg[1]),
             "multiple": self._multiple,
+            "exactly": lambda arg, v: is_multiple(exact(v), arg),
             "longer": lambda arg, v: len(v) >= arg,
             "size": lambda arg, v: len(v) >= arg,
             "count": lambda arg, v: len(v) >= arg,

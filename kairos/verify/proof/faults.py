@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Looker", "Way", "pinned", "values_at"]
 
 _MOST_DEPTH = 8
+_ALSO = ", of which 1.0 is one"
 
 Way: TypeAlias = "tuple[str | None, ...]"
 """A way into a value: names of properties, and None for an item."""
@@ -40,7 +41,11 @@ class Looker:
         return [self._fault((), emitted, accepted)]
 
     def _fault(self, at: Way, emitted: Any, accepted: Any) -> Fault:
-        return Fault(_path(at), self._has(emitted), self._needs(accepted), at=at)
+        has, needs = self._has(emitted), self._needs(accepted)
+        if has == needs and self._emitted.to_the_letter != self._accepted.to_the_letter:
+            has += _ALSO if self._emitted.to_the_letter else ""
+            needs += _ALSO if self._accepted.to_the_letter else ""
+        return Fault(_path(at), has, needs, at=at)
 
     def _has(self, emitted: Any) -> str:
         return worded(emitted, self._emitted.plain)

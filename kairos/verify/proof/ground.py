@@ -49,11 +49,12 @@ class Ground:
 
     def reader(self, party: Party) -> Reader:
         """Return the reader of a party's document."""
-        return self.reader_of(party.document)
+        return self.reader_of(party.document, bare=party.bare)
 
-    def reader_of(self, document: Any) -> Reader:
+    def reader_of(self, document: Any, *, bare: bool = False) -> Reader:
         """Return the reader of a document; the same one for the same object."""
         held = self._readers.get(id(document))
         if held is None:  # with the document, whose identity must not pass to another
-            held = self._readers[id(document)] = document, Reader(document, self.table, self.meter)
+            reader = Reader(document, self.table, self.meter, bare=bare)
+            held = self._readers[id(document)] = document, reader
         return held[1]

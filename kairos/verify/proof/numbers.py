@@ -29,12 +29,14 @@ class _Bound(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """All that is asked of a number."""
+    """All that is asked of a number; what is `loose` is held to within a tolerance."""
 
     low: _Bound | None
     high: _Bound | None
     steps: tuple[Fraction, ...]
     no_steps: tuple[Fraction, ...]
+    loose: tuple[Fraction, ...]
+    no_loose: tuple[Fraction, ...]
     excluded: frozenset[Fraction]
 
     @property
@@ -49,7 +51,7 @@ class _Asked(NamedTuple):
 
 def solve_number(solver: Solver, atoms: frozenset[int], kind: str) -> Answer:
     """Look for a number of this kind that satisfies the atoms."""
-    asked = _asked(solver, atoms)
+    asked = _asked(solver, atoms, kind)
     if asked.no_room:
         return UNKNOWN if _blurred(solver, asked, kind) else NONE
     if solver.table.whole_floats:
@@ -60,11 +62,13 @@ def solve_number(solver: Solver, atoms: frozenset[int], kind: str) -> Answer:
     return _on_a_lattice(asked, solver) if asked.steps else _in_between(asked)
 
 
-def _asked(solver: Solver, atoms: frozenset[int]) -> _Asked:
+def _asked(solver: Solver, atoms: frozenset[int], kind: str) -> _Asked:
     low: _Bound | None = None
     high: _Bound | None = None
     steps: list[Fraction] = []
     no_steps: list[Fraction] = []
+    loose: list[Fraction] = []
+    no_loose: list[Fraction] = []
     excluded: set[Fraction] = set()
     for lit in atoms:
         op, arg = solver.table[lit]
@@ -75,11 +79,18 @@ def _asked(solver: Solver, atoms: frozenset[int]) -> _Asked:
                 low = bound if low is None else max(low, bound)
             else:
                 high = bound if high is None else min(high, bound, key=_from_above)
-        elif op == "multiple":
+        elif op == "multiple" and solver.table.whole_floats and not _is_exact(arg, kind):
+            (loose if lit > 0 else no_loose).append(arg)
+        elif op in {"multiple", "exactly"}:
             (steps if lit > 0 else no_steps).append(arg)
         elif op == "enum" and lit < 0:
             excluded |= {number for kind, number in arg if kind == "number"}
-    return _Asked(low, high, tuple(steps), tuple(no_steps), frozenset(excluded))
+    exactly, loosely = (tuple(steps), tuple(no_steps)), (tuple(loose), tuple(no_loose))
+    return _Asked(low, high, *exactly, *loosely, frozenset(excluded))
+
+
+def _is_exact(step: Fraction, kind: str) -> bool:
+    return kind == "integer" and step.denominator == 1
 
 
 def _from_above(bound: _Bound) -> tuple[Fraction, bool]:
@@ -101,36 +112,37 @@ def _blurred(solver: Solver, asked: _Asked, kind: str) -> bool:
 
 def _among_read_floats(solver: Solver, atoms: frozenset[int], asked: _Asked, kind: str) -> Answer:
     """Look as a strict reader does, which holds floats to a step within a tolerance only."""
-
-    def is_exact(step: Fraction) -> bool:
-        return kind == "integer" and step.denominator == 1
-
-    loose = [step for step in asked.steps if not is_exact(step)]
-    for step in asked.no_steps:
+    for step in asked.no_loose:
         if kind == "integer" and step.numerator == 1:
             return NONE
-        if not is_exact(step) and any(_surely_multiple(one, step) for one in asked.steps):
+        if any(_surely_multiple(one, step) for one in (*asked.steps, *asked.loose)):
             return NONE
-    exactly = asked._replace(
-        steps=tuple(step for step in asked.steps if is_exact(step)),
-        no_steps=tuple(step for step in asked.no_steps if is_exact(step)),
-    )
-    if kind == "integer":
-        answer = _on_a_lattice(exactly._replace(steps=(*exactly.steps, _WHOLE)), solver)
-    else:
-        answer = _in_between(exactly)
-    if answer.none or (not loose and exactly.no_steps == asked.no_steps):
+    whole = (_WHOLE,) if kind == "integer" else ()
+    exactly = asked._replace(steps=(*asked.steps, *whole))
+    answer = _read(_on_a_lattice(exactly, solver) if exactly.steps else _in_between(exactly), kind)
+    if answer.none or not (asked.loose or asked.no_loose):
         return answer
     # the steps pin no exact value, so a candidate for all of them is all there can be
-    wanted = asked._replace(steps=(*asked.steps, _WHOLE)) if kind == "integer" else asked
+    wanted = exactly._replace(
+        steps=(*exactly.steps, *asked.loose), no_steps=(*asked.no_steps, *asked.no_loose)
+    )
     if wanted.steps:
-        answer = _on_a_lattice(wanted, solver)
-    if answer.found:
-        value = answer.value if kind == "integer" else float(answer.value)
-        if solver.evaluator.satisfies(atoms, value):
-            return found(value)
+        answer = _read(_on_a_lattice(wanted, solver), kind)
+    if answer.found and solver.evaluator.satisfies(atoms, answer.value):
+        return answer
     solver.meter.note("a multipleOf on floats, which holds within a tolerance")
     return UNKNOWN
+
+
+def _read(answer: Answer, kind: str) -> Answer:
+    """Return a number that was found as a value of this kind, if it is one."""
+    if not answer.found or kind == "integer":
+        return answer
+    try:
+        value = float(answer.value)
+    except OverflowError:
+        return UNKNOWN
+    return found(value) if exact(value) == exact(answer.value) else UNKNOWN
 
 
 def _surely_multiple(one: Fraction, other: Fraction) -> bool:

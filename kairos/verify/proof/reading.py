@@ -7,13 +7,14 @@ save where it closes a circle.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from kairos.contracts.json_keywords import ASSERTIONS, is_free_format
 from kairos.verify.proof.circles import Circles
 from kairos.verify.proof.limits import BudgetSpentError, UnsupportedError
-from kairos.verify.proof.terms import FALSE, KINDS, TRUE, Items, Props, Table, exact
+from kairos.verify.proof.terms import FALSE, KINDS, NUMBERS, TRUE, Items, Props, Table, exact
 from kairos.verify.proof.unevaluated import without_unevaluated
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ OPAQUE = "x-kairos-opaque"
 """A keyword of kairos's own: a list of names for predicates that no keyword can say."""
 
 _SAYING = ASSERTIONS | {OPAQUE}
+_WHOLE = ("exactly", Fraction(1))
 _REFERS = "'$"  # how a key such as $ref or $id begins
 _MOST_DEPTH = 100
 _MOST_VALUES = 200_000
@@ -34,12 +36,15 @@ _MOST_BUILT = 1_000  # of these, lists and objects, which are spelled out
 
 
 class Reader:
-    """Reads one document into a table."""
+    """Reads one document into a table; a `bare` one means what the standard says."""
 
-    def __init__(self, document: Any, table: Table, meter: Meter) -> None:
+    def __init__(self, document: Any, table: Table, meter: Meter, *, bare: bool = False) -> None:
         self._root = document
         self._table = table
         self._meter = meter
+        self._bare = bare
+        # whoever tells 1.0 from 1 has to be told where the standard does not
+        self.to_the_letter = bare and table.whole_floats
         self._circles = Circles(self._target)
         self._known: dict[str, int] = {}
         self._parts: dict[int, tuple[Any, int]] = {}
@@ -93,18 +98,18 @@ class Reader:
         text = repr(schema)
         if _REFERS in text:
             return self._read_new(schema, depth)
-        spelled = self._table.spelled
-        found = spelled.get(text)
+        spelled, spelling = self._table.spelled, (self.to_the_letter, text)
+        found = spelled.get(spelling)
         if found is None:
-            found = spelled[text] = self._read_new(schema, depth)
+            found = spelled[spelling] = self._read_new(schema, depth)
         return found
 
     def _read_new(self, schema: dict[str, Any], depth: int) -> int:
         self._meter.spend()
         if "$id" in schema and schema is not self._root and depth:  # a document in a document
-            return Reader(schema, self._table, self._meter).root()
+            return Reader(schema, self._table, self._meter, bare=self._bare).root()
         schema = without_unevaluated(schema, self._target)
-        parts = [self._kinds(schema["type"])] if "type" in schema else []
+        parts = self._kinds(schema["type"]) if "type" in schema else []
         parts += [
             read(self, schema[keyword], depth) for keyword, read in _READERS if keyword in schema
         ]
@@ -120,12 +125,12 @@ class Reader:
         finally:
             self._here = outside
 
-    def _kinds(self, wanted: str | list[str]) -> int:
-        names = [wanted] if isinstance(wanted, str) else wanted
-        kinds = {name for name in names if name != "number"}
-        if "number" in names:
-            kinds |= {"integer", "float"}
-        return self._table.kinds(kind for kind in KINDS if kind in kinds)
+    def _kinds(self, wanted: str | list[str]) -> list[int]:
+        names = {wanted} if isinstance(wanted, str) else set(wanted)
+        kinds = names | NUMBERS if "number" in names else names
+        if self.to_the_letter and "integer" in names and "number" not in names:
+            return [self._table.kinds({*kinds, "float"} & set(KINDS)), self._table.atom(*_WHOLE)]
+        return [self._table.kinds(kind for kind in KINDS if kind in kinds)]
 
     def _numbers(self, schema: dict[str, Any]) -> list[int]:
         found = []
@@ -138,7 +143,8 @@ class Reader:
             if keyword in schema:
                 found.append(self._table.atom(op, (exact(schema[keyword]), is_open)))
         if "multipleOf" in schema:
-            found.append(self._table.atom("multiple", exact(schema["multipleOf"])))
+            op = "exactly" if self.to_the_letter else "multiple"
+            found.append(self._table.atom(op, exact(schema["multipleOf"])))
         return found
 
     def _texts(self, schema: dict[str, Any]) -> list[int]:

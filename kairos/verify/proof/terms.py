@@ -46,7 +46,7 @@ TRUE, FALSE = 1, -1
 
 # which kinds the atoms of an operator speak of
 FAMILY: dict[str, frozenset[str]] = {
-    **dict.fromkeys(("lower", "upper", "multiple"), NUMBERS),
+    **dict.fromkeys(("lower", "upper", "multiple", "exactly"), NUMBERS),
     **dict.fromkeys(("longer", "pattern", "format"), frozenset({"string"})),
     **dict.fromkeys(("items", "size", "unique", "atleast"), frozenset({"array"})),
     **dict.fromkeys(("props", "required", "count", "names"), frozenset({"object"})),
@@ -115,7 +115,8 @@ class Table:
         self._terms: list[Term] = [Term("none", None), Term("and", ())]
         self._targets: dict[int, int] = {}
         self.outlines: dict[int, Any] = {}  # what `glance` found out about literals
-        self.spelled: dict[str, int] = {}  # schemas without references, by how they are written
+        # schemas without references, by whether they are meant to the letter, and how written
+        self.spelled: dict[tuple[bool, str], int] = {}
 
     def __len__(self) -> int:
         return len(self._terms)

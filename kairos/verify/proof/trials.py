@@ -9,6 +9,7 @@ given the same values.
 from __future__ import annotations
 
 import json
+from math import inf, nextafter
 from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -23,6 +24,7 @@ __all__ = ["NO_HINT", "trials"]
 _MOST_DEPTH = 12
 _MOST_PARTS = 20_000  # of all the values together
 _MOST_KEPT = 8
+_FEW = 4
 _LONGEST = 10_000
 _FAR = 1e9
 _SEED = 20260
@@ -153,6 +155,8 @@ class _Drawer:
         step = schema.get("multipleOf")
         if step:
             near += [step * round(one / step) for one in near if abs(one) < _FAR]
+            if not whole:  # within its tolerance is near enough
+                near += [nextafter(one, inf) for one in near[-_FEW:] if one]
         fit = [one for one in near if low <= one <= high and (not whole or one == int(one))]
         if not fit:
             raise _NothingError
