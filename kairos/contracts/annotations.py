@@ -34,6 +34,7 @@ class Doubt(NamedTuple):
 
 
 _WRITE_SCHEMA = "write Schema({...}), a model, or a type such as list[str]"
+_OF_JSON_SCHEMA = {"$schema", "$defs", "$ref", "type", "properties", "anyOf", "allOf", "oneOf"}
 _PLAIN_CLASSES = frozenset(
     {
         bool, int, float, str, bytes, list, dict, tuple, set, frozenset, object, type(None),
@@ -153,6 +154,8 @@ def _doubt_of_class(kind: type) -> Doubt | None:
 
 def _doubt_of_object(declared: object) -> Doubt | None:
     if isinstance(declared, dict):
+        if not declared.keys().isdisjoint(_OF_JSON_SCHEMA):
+            return Doubt("a dict", "write Schema.from_json_schema({...}) around a JSON Schema")
         return Doubt("a dict", "write Schema({...}) around a dict of fields")
     if isinstance(declared, types.FunctionType | types.BuiltinFunctionType | types.MethodType):
         return Doubt("a function", _WRITE_SCHEMA + "; a check on a value belongs in validators")

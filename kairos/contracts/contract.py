@@ -32,6 +32,7 @@ from kairos.contracts.field_errors import (
 )
 from kairos.contracts.hardening import Hardened, UnreadableError, UnwritableError
 from kairos.contracts.readable import drop_unreadable
+from kairos.contracts.rules import pattern_fix
 from kairos.contracts.unreadable import UnreadableContractError
 from kairos.exceptions import ConfigError, StateError, ValidationError
 
@@ -323,10 +324,9 @@ def _misread(said: str) -> tuple[str, str]:
     """Return what pydantic's core found wrong in a type, and how to mend it."""
     first, *rest = said.splitlines()
     if "regex parse error" in said and rest:
-        return (
-            f"the pattern {rest[1].strip()}: {rest[-1].removeprefix('error: ')}",
-            "leave out look-around and back-references: the pattern must run in linear time",
-        )
+        why = rest[-1].removeprefix("error: ")
+        fix = pattern_fix(why) or "write a pattern that Rust's regex crate reads, as pydantic does"
+        return f"the pattern {rest[1].strip()}: {why}", fix
     return first, "use types that pydantic understands"
 
 

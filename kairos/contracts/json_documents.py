@@ -23,6 +23,7 @@ from kairos.contracts.json_keywords import (
     refused,
 )
 from kairos.contracts.rules import same_json
+from kairos.exceptions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Document", "shown_again"]
 
-_MOST_DEPTH = 400
+_MOST_DEPTH = 180  # pydantic's own parser ends at 200
 _MOST_PARTS = 1_000_000
 _MOST_BITS = 14_000  # of an int: pydantic reads no more than 4,300 digits
 _VALUES = frozenset({"const", "enum", "default", "examples"})  # what stands there is no schema
@@ -60,7 +61,7 @@ class Document:
             for node, keyword, here in self._refs:  # which grows while it is gone through
                 self._targets[id(node)] = self._find(node, keyword, here)
         except RecursionError:
-            raise refused("the document", "#", "less depth", "too much of it") from None
+            raise _too_deep() from None
         self._refuse_loops()
 
     @property
@@ -200,9 +201,19 @@ class Document:
             part = self._at(uri, way)
         if part is None:
             raise refused(
-                "a $ref that leads nowhere", here, "a schema that is there", node["$ref"][:60]
+                f"a {keyword} that leads nowhere",
+                here,
+                "a schema that is there",
+                node["$ref"][:60],
+                self._nearest(node["$ref"]),
             )
         return part
+
+    def _nearest(self, ref: str) -> str | None:
+        """Name the reference that may be meant, or say what to write for this one."""
+        near = did_you_mean(ref, list(self._pointers.values()))
+        name = ref.removeprefix("#/$defs/")
+        return near or (f"write {name!r} into its $defs" if name.isidentifier() else None)
 
     def _at(self, uri: str, way: str) -> Any:
         """Return the part at a pointer, or None where no schema stands there."""
@@ -265,7 +276,8 @@ class Document:
 
     def _refuse_loop(self, circle: set[int]) -> None:
         node, _, here = next(ref for ref in self._refs if id(ref[0]) in circle)
-        raise refused("a $ref that leads to itself", here, "an end", node["$ref"][:60])
+        end = "a schema at the end of it"
+        raise refused("a $ref that leads to itself", here, end, node["$ref"][:60])
 
     def _same_value(self, part: dict[str, Any]) -> Iterator[Any]:
         """Yield the schemas that judge the same value as `part` does."""
@@ -300,7 +312,12 @@ def _json_copy(root: Any) -> Any:
 
 
 def _no_json(pointer: str, found: str) -> ConfigError:
-    return refused("the document", pointer, "JSON: an object of keywords, true or false", found)
+    return refused("it is no JSON", pointer, "JSON: an object of keywords, true or false", found)
+
+
+def _too_deep() -> ConfigError:
+    fix = "give the inner parts names in $defs, and refer to them"
+    return refused("it nests too deep", "#", "less depth", f"more than {_MOST_DEPTH} levels", fix)
 
 
 def _measure(root: Any) -> None:
@@ -318,7 +335,7 @@ def _measure(root: Any) -> None:
         if id(value) in above:
             raise _no_json("#", "a Python object inside itself")
         if len(pointer) > _MOST_DEPTH:
-            raise refused("the document", "#", "less depth", f"more than {_MOST_DEPTH} levels")
+            raise _too_deep()
         above.add(id(value))
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         size = 1
@@ -329,7 +346,7 @@ def _measure(root: Any) -> None:
                 raise _no_json("#" + "".join(f"/{_escaped(str(one))}" for one in here), odd)
             size += measure(inner, here) if isinstance(inner, dict | list) else 1
         if size > _MOST_PARTS:
-            raise refused("the document", "#", "less of it", f"more than {_MOST_PARTS} parts")
+            raise refused("it is too large", "#", "fewer parts", f"more than {_MOST_PARTS} parts")
         above.discard(id(value))
         sizes[id(value)] = size
         return size
@@ -338,7 +355,7 @@ def _measure(root: Any) -> None:
         try:
             measure(root, ())
         except RecursionError:
-            raise refused("the document", "#", "less depth", "too much of it") from None
+            raise _too_deep() from None
 
 
 def _odd(value: Any) -> str:

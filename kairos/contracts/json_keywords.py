@@ -185,7 +185,8 @@ def check_plain(  # noqa: C901, PLR0912 - one case a keyword
     elif keyword in {"$id", "$anchor", "$dynamicAnchor", "$ref", "$dynamicRef"}:
         wrong = "" if isinstance(value, str) else "a string"
     if wrong:
-        raise refused(f"{keyword!r}", here, wrong, kind_of(value))
+        fix = did_you_mean(value, _TYPES) if keyword == "type" and isinstance(value, str) else None
+        raise refused(f"the value of {keyword!r}", here, wrong, kind_of(value), fix)
 
 
 def check_pattern(value: Any, here: str) -> None:
@@ -290,15 +291,17 @@ def _is_names(value: Any) -> bool:
 
 def kind_of(value: Any) -> str:
     """Return a few words for what stands in a document."""
-    return repr(value)[:60] if isinstance(value, str | int | float) else type(value).__name__
+    if isinstance(value, str | int | float):
+        return repr(value)[:60]
+    return ("" if value or value is None else "an empty ") + type(value).__name__
 
 
 def refused(
     what: str, pointer: str, expected: str, found: str, fix: str | None = None
 ) -> ConfigError:
-    """Return the error that says what of a document cannot be honoured, and where."""
+    """Return the error that says what of a document cannot be read, and where."""
     return UnreadableContractError(
-        f"JSON Schema: {what} at {pointer} cannot be honoured",
+        f"the JSON Schema cannot be read at {pointer}: {what}",
         where=declared_here(),
         expected=expected,
         found=found,

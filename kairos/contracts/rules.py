@@ -344,7 +344,8 @@ def regex_engine(regex: str) -> SchemaValidator:
     try:
         return SchemaValidator(core_schema.str_schema(pattern=regex, strict=True))
     except SchemaError as error:
-        why = str(error).strip().splitlines()[-1].strip().removeprefix("error: ")
+        why = str(error).strip().splitlines()[-1].strip()
+        why = why.removeprefix("error: ").removeprefix("SchemaError: ")
         raise _bad_pattern("a regular expression that runs in linear time", why) from None
 
 
@@ -354,13 +355,20 @@ def _is_anchored(regex: str) -> bool:
     return regex.startswith(("^", r"\A")) or (ended != regex and not escaped)
 
 
+def pattern_fix(found: str) -> str:
+    """Say how a pattern is mended, where it is more than a slip in it; "" otherwise."""
+    if "look-" in found or "backreference" in found or "unrecognized flag" in found:
+        return "leave out look-around and back-references, and check the rest with a custom(fn)"
+    return "ask for fewer repetitions" if "size limit" in found else ""
+
+
 def _bad_pattern(expected: str, found: str) -> ConfigError:
     return ConfigError(
         "this pattern cannot be used",
         where=declared_here(),
         expected=expected,
         found=found,
-        fix="leave out look-around and back-references; use custom(fn) for what they checked",
+        fix=pattern_fix(found) or None,
     )
 
 
