@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.adapters.schemas import fitted
 from kairos.exceptions import ConfigError
-from kairos.models.parts import Document, Image, Message, Text, as_messages
+from kairos.models.parts import Message, Text, as_messages
 from kairos.models.request import DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT, Request, ToolSpec
 from kairos.source import declared_here
 
@@ -40,8 +39,8 @@ def request_of(
     given = dict(options)
     messages = list(as_messages(given.pop("messages", ())))
     attached = (
-        *(_attached(Image, one) for one in given.pop("images", ())),
-        *(_attached(Document, one) for one in given.pop("documents", ())),
+        *given.pop("images", ()),
+        *given.pop("documents", ()),
     )
     if isinstance(prompt, str):
         messages += as_messages(prompt)
@@ -72,19 +71,6 @@ def request_of(
 
 def _says(message: Message) -> bool:
     return any(not isinstance(part, Text) or part.text.strip() for part in message.parts)
-
-
-def _attached(kind: type[Image | Document], given: Any) -> Image | Document:
-    if isinstance(given, kind):
-        return given
-    if isinstance(given, str | Path | bytes):
-        return kind.of(given)
-    raise ConfigError(
-        f"this is no {kind.__name__.lower()}",
-        where=declared_here(),
-        expected=f"{kind.__name__}.of(...), a path, or an https URL",
-        found=type(given).__name__,
-    )
 
 
 def _tools(vendor: Vendor, given: Any) -> tuple[ToolSpec, ...]:

@@ -28,7 +28,7 @@ from kairos.models.parts import (
 from kairos.models.reply import StopReason, TokenUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from types import ModuleType
 
     from kairos.models.request import Request
@@ -200,7 +200,7 @@ class _Decoder(Decoder):
         super().__init__()
         self._tools: dict[int, int] = {}
 
-    def feed(self, event: Any) -> Iterable[StreamEvent]:
+    def feed(self, event: Any) -> Sequence[StreamEvent]:
         match getattr(event, "type", None):
             case "content_block_delta":
                 return self._delta(event)
@@ -225,7 +225,7 @@ class _Decoder(Decoder):
             case _:
                 return ()
 
-    def _start(self, event: Any) -> Iterable[StreamEvent]:
+    def _start(self, event: Any) -> Sequence[StreamEvent]:
         block = event.content_block
         kind = getattr(block, "type", None)
         if kind == "tool_use":
@@ -240,7 +240,7 @@ class _Decoder(Decoder):
             return self.text(block.text or "")
         return ()
 
-    def _delta(self, event: Any) -> Iterable[StreamEvent]:
+    def _delta(self, event: Any) -> Sequence[StreamEvent]:
         delta = event.delta
         match getattr(delta, "type", None):
             case "text_delta":

@@ -20,15 +20,18 @@ from kairos.adapters.options import checked_options, no_key_inline
 from kairos.adapters.vendor import Arguments, Connection, Vendor
 from kairos.adapters.watching import watched, watched_async
 from kairos.exceptions import ConfigError
+from kairos.models.estimate import spend_before
+from kairos.models.prices import PRICES, Prices
 from kairos.models.request import DEFAULT_TIMEOUT, Request
 from kairos.models.stream import Finished, StreamEvent
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
+    from kairos.budget import Spend
     from kairos.models.parts import Message
-    from kairos.models.reply import ModelResponse
+    from kairos.models.reply import ModelResponse, TokenUsage
 
 __all__ = ["Adapter"]
 
@@ -37,8 +40,9 @@ class Adapter:
     """A model of a provider: the port `kairos.models.Model`, and calls in one line.
 
     `base_url` is the provider's own where neither it nor the environment says otherwise, `timeout`
-    is in seconds and covers a whole call, and `allow_localhost` lets plain http go to exactly
-    localhost, 127.0.0.1 or ::1.  Further options hold for every call that does not say otherwise.
+    is in seconds and covers a whole call, `allow_localhost` lets plain http go to exactly
+    localhost, 127.0.0.1 or ::1, and `prices` is the list by which calls are estimated and priced.
+    Further options hold for every call that does not say otherwise.
 
     The key is read from the environment with each call, and nowhere else.  Nothing is retried.
 
@@ -55,6 +59,7 @@ class Adapter:
         base_url: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         allow_localhost: bool = False,
+        prices: Prices = PRICES,
         **options: Any,
     ) -> None:
         vendor = self.vendor
@@ -69,6 +74,7 @@ class Adapter:
         self._model = model
         self._base_url = base_url
         self._allow_localhost = allow_localhost
+        self._prices = prices
         self._options = checked_options(vendor, {"timeout": timeout, **options})
         if base_url is not None:
             url_of(vendor, base_url, allow_localhost=allow_localhost)
@@ -85,6 +91,31 @@ class Adapter:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self._model!r})"
+
+    # --- what it costs
+
+    def most(self, request: Request) -> Spend:
+        """Return what a call may cost at most; `usd` is None where nobody knows the price."""
+        return spend_before(
+            request, self.provider, self._model, prices=self._prices, **self._priced_as(request)
+        )
+
+    def _cost(self, request: Request) -> Callable[[str, TokenUsage], float | None]:
+        """Return what prices the usage of a request: by the model that was asked, or answered."""
+
+        def cost(answered: str, usage: TokenUsage) -> float | None:
+            which = self._priced_as(request)
+            found = self._prices.cost(self.provider, self._model, usage, **which)
+            if found is None and answered and answered != self._model:
+                found = self._prices.cost(self.provider, answered, usage, **which)
+            return found
+
+        return cost
+
+    def _priced_as(self, request: Request) -> dict[str, str]:
+        url = self._base_url or ""
+        tier = request.options.get("service_tier")
+        return {"base_url": url, "tier": tier if isinstance(tier, str) else ""}
 
     # --- one call
 
@@ -146,9 +177,13 @@ class Adapter:
         )
         return _Ready(module, to, vendor.arguments(given.request, self._model), given)
 
+    def _exchange(self, ready: _Ready) -> Exchange:
+        given = ready.given
+        return Exchange(self.vendor, self._model, given, self._cost(given.request))
+
     def _stream(self, ready: _Ready) -> Generator[StreamEvent]:
         vendor, timeout = self.vendor, ready.given.request.timeout
-        exchange = Exchange(vendor, self._model, ready.given)
+        exchange = self._exchange(ready)
         begun = time.monotonic()
         opened = None
         try:
@@ -169,7 +204,7 @@ class Adapter:
 
     async def _stream_async(self, ready: _Ready) -> AsyncGenerator[StreamEvent]:
         vendor, timeout = self.vendor, ready.given.request.timeout
-        exchange = Exchange(vendor, self._model, ready.given)
+        exchange = self._exchange(ready)
         begun = time.monotonic()
         opened = None
         try:

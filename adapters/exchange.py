@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kairos.adapters.vendor import Decoder, Malformed, Told, Vendor
 from kairos.exceptions import KairosError
 from kairos.models.errors import ErrorKind, ModelError, kind_of_status
-from kairos.models.parts import Part, Text, ToolCall
-from kairos.models.reply import ModelResponse
+from kairos.models.estimate import tokens_of
+from kairos.models.parts import Message, Part, Text, ToolCall, joined
+from kairos.models.reply import ModelResponse, TokenUsage
 from kairos.models.stream import (
     Finished,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
     ToolCallStarted,
+    UsageSeen,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
     from kairos.adapters.asking import Prepared
@@ -60,8 +63,15 @@ _FIXES: dict[ErrorKind, str] = {
 class Exchange:
     """One call on its way."""
 
-    def __init__(self, vendor: Vendor, model: str, given: Prepared) -> None:
+    def __init__(
+        self,
+        vendor: Vendor,
+        model: str,
+        given: Prepared,
+        cost: Callable[[str, TokenUsage], float | None],
+    ) -> None:
         self._vendor = vendor
+        self._cost = cost
         self._model = model
         self._forced = given.forced
         self._structured = given.structured
@@ -72,17 +82,17 @@ class Exchange:
         self.opened = False
         self.emitted = False
 
-    def feed(self, event: Any) -> Iterable[StreamEvent]:
+    def feed(self, event: Any) -> Sequence[StreamEvent]:
         """Return what an event of the SDK means to whoever listens."""
         self.opened = True
-        said = self.decoder.feed(event)
+        said: Sequence[StreamEvent] = self.decoder.feed(event)
         if self._forced:
             said = self._unforced(said)
-        if said:
+        if not self.emitted and any(not isinstance(one, UsageSeen) for one in said):
             self.emitted = True
         return said
 
-    def _unforced(self, said: Iterable[StreamEvent]) -> list[StreamEvent]:
+    def _unforced(self, said: Sequence[StreamEvent]) -> list[StreamEvent]:
         """Turn the arguments of the forced tool into the text that was asked for."""
         found: list[StreamEvent] = []
         for one in said:
@@ -123,7 +133,7 @@ class Exchange:
             ModelResponse(
                 text,
                 decoder.model or self._model,
-                decoder.usage,
+                self._priced(decoder.usage),
                 latency_ms,
                 decoder.raw,
                 metadata,
@@ -150,7 +160,7 @@ class Exchange:
         """Return what an exception is to be raised as: ModelError for all that a provider did."""
         if isinstance(error, ModelError):
             if error.usage is None:
-                error.usage = self.decoder.usage
+                error.usage = self.spent()
             error.emitted = error.emitted or self.emitted
             return error
         if isinstance(error, KairosError) or not isinstance(error, Exception):
@@ -161,6 +171,28 @@ class Exchange:
         if isinstance(told, ModelError):
             return self.failure(sdk, told)
         return self.error(told)
+
+    def spent(self) -> TokenUsage | None:
+        """Return what a call that failed has consumed; None where nobody knows.
+
+        A stream that breaks off has told what was read, and not yet what was written: that is
+        counted here, from what came.
+        """
+        decoder = self.decoder
+        usage = decoder.usage
+        if not decoder.done and decoder.stop is None:
+            if usage == TokenUsage():
+                return None
+            came = tokens_of(joined((Message("assistant", decoder.parts()),)))
+            output = max(usage.output_tokens, came)
+            usage = replace(usage, output_tokens=output, total_tokens=usage.input_tokens + output)
+        return self._priced(usage)
+
+    def _priced(self, usage: TokenUsage) -> TokenUsage:
+        if usage.estimated_cost_usd is not None:
+            return usage
+        cost = self._cost(self.decoder.model, usage)
+        return usage if cost is None else replace(usage, estimated_cost_usd=cost)
 
     def error(self, told: Told) -> ModelError:
         """Put a failure into our words: none of the provider's."""
@@ -173,7 +205,7 @@ class Exchange:
             model=self._model,
             status=told.status,
             retry_after=told.retry_after,
-            usage=self.decoder.usage,
+            usage=self.spent(),
             emitted=self.emitted,
             fix=_FIXES.get(told.kind),
         )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kairos.adapters.vendor import Option, Vendor
 from kairos.exceptions import ConfigError, did_you_mean
+from kairos.models.parts import Document, Image
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ COMMON: Mapping[str, Option] = {
     "schema_fallback": Option(_TEXT),
 }
 """What every provider is asked in the same words: they become fields of `Request`."""
+
+_ATTACHED: Mapping[str, type[Image | Document]] = {"images": Image, "documents": Document}
 
 _INLINE_KEYS = frozenset(
     {
@@ -75,7 +79,8 @@ def checked_options(vendor: Vendor, given: Mapping[str, Any]) -> dict[str, Any]:
                 fix=f"leave {name}= out",
             )
         _check_type(vendor, name, value, option.types)
-        found[name] = value
+        kind = _ATTACHED.get(name)
+        found[name] = value if kind is None else tuple(_attached(kind, one) for one in value)
     _check_values(vendor, found)
     return found
 
@@ -94,6 +99,26 @@ def no_key_inline(vendor: Vendor, given: Mapping[str, Any]) -> None:
             expected=f"the key in the environment, as {' or '.join(vendor.keys)}",
             fix=f"export {vendor.keys[0]}=... and leave '{named}' out",
         )
+
+
+def _attached(kind: type[Image | Document], given: Any) -> Image | Document:
+    if isinstance(given, kind):
+        return given
+    if isinstance(given, str | Path):
+        try:
+            return kind.of(given)
+        except OSError as error:
+            raise ConfigError(
+                f"this {kind.__name__.lower()} cannot be read",
+                where=declared_here(),
+                found=f"{Path(str(given)).name[:80]}: {error.strerror or type(error).__name__}",
+            ) from None
+    raise ConfigError(
+        f"this is no {kind.__name__.lower()}",
+        where=declared_here(),
+        expected=f"{kind.__name__}.of(...), a path, or an https URL",
+        found=type(given).__name__,
+    )
 
 
 def _check_type(vendor: Vendor, name: str, value: Any, types: tuple[type, ...]) -> None:

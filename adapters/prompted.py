@@ -1,11 +1,17 @@
-"""A prompt as a step action: rendered, asked, charged, read back as what the contract wants."""
+"""A prompt as a step action: rendered, asked, paid for, read back as what the contract wants.
+
+And one after the other, until one answers: `claude(…) | gemini(…)`.
+"""
 
 from __future__ import annotations
 
+import functools
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
+from kairos.adapters.accounts import reserved, reserved_async
 from kairos.adapters.rendering import Shape, feedback, of_context, rendered
+from kairos.contracts.contract import Contract
 from kairos.contracts.placeholders import parse_template
 from kairos.exceptions import ConfigError, ExecutionError, did_you_mean
 from kairos.models.errors import ModelError
@@ -14,15 +20,14 @@ from kairos.models.stream import Finished, StreamEvent
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Mapping
+    from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 
     from kairos.adapters.core import Adapter
     from kairos.context import StepContext
-    from kairos.contracts.contract import Contract
-    from kairos.models.reply import ModelResponse, TokenUsage
+    from kairos.models.reply import ModelResponse
     from kairos.models.request import Request
 
-__all__ = ["Prompted"]
+__all__ = ["Chain", "Prompted"]
 
 
 class Prompted:
@@ -30,12 +35,13 @@ class Prompted:
 
     Called with a step's context it returns the reply: as text, or where the step has an output
     contract as the value that the model gave for it.  The engine runs it on an event loop, so that
-    many calls are under way at once.  `.stream(name=…)` asks directly, outside a workflow.
+    many calls are under way at once.  `.stream(name=…)` asks directly, outside a workflow, and
+    `this | that` asks that where this one fails.
     """
 
     __kairos_touches__ = ("model",)
 
-    def __init__(self, prompt: str, adapter: Adapter, contract: Contract | None = None) -> None:
+    def __init__(self, prompt: str, adapter: Adapter) -> None:
         if not isinstance(prompt, str):
             raise ConfigError(
                 f"the prompt of {adapter.vendor.title} is no text",
@@ -45,61 +51,55 @@ class Prompted:
         self.__kairos_prompt__ = prompt
         self.__name__ = adapter.provider
         self.adapter = adapter
-        self._template = parse_template(prompt, where=declared_here())
-        self._shape = None if contract is None else Shape(contract)
-        adapter.request("x")  # what cannot be asked is refused where it is written
+        self.template = parse_template(prompt, where=declared_here())
+        # what this model cannot be asked is refused where it is written
+        adapter.vendor.refuses(adapter.request("x"), adapter.name)
 
     def __repr__(self) -> str:
-        return f"{type(self.adapter).__name__}(model={self.adapter.name!r}) action"
+        return f"{self.__name__}({self.adapter.name!r} as an action)"
+
+    def __or__(self, other: Prompted | Chain) -> Chain:
+        """Return an action that asks `other` where this one fails."""
+        return Chain((self,)) | other
 
     # --- as an action
 
-    def __kairos_bound__(self, contract: Contract | None) -> Prompted:
-        """Return this action for a step with that output contract."""
-        if contract is None:
-            return self
-        return Prompted(self.__kairos_prompt__, self.adapter, contract)
-
     def __call__(self, ctx: StepContext) -> Any:
-        """Ask, and return the reply."""
-        request = self._request(ctx)
-        ctx.increment_llm_calls()
-        try:
-            with closing(self.adapter.stream(request)) as events:
-                for event in events:
-                    if isinstance(event, Finished):
-                        return self._value(ctx, event.response)
-                    _go_on(ctx)
-        except ModelError as error:
-            _charge(ctx, error.usage)
-            raise
-        raise RuntimeError("a stream has ended without its end")
+        """Ask, and return the reply.
+
+        Raises ModelError for all that goes wrong at the provider or on the way, and
+        BudgetExceededError, before any request, where the call would cost more than is left.
+        """
+        request, shape = self._asked(ctx)
+        ready = self.adapter.stream(request)
+        with reserved(ctx, self.adapter.most(request)) as account, closing(ready) as events:
+            for event in events:
+                if isinstance(event, Finished):
+                    account.settle(event.response.usage)
+                    return _value(event.response, shape)
+                _go_on(ctx)
+        raise _endless()
 
     async def __kairos_async__(self, ctx: StepContext) -> Any:
         """Do as a call, on an event loop."""
-        request = self._request(ctx)
-        ctx.increment_llm_calls()
-        try:
-            async with aclosing(self.adapter.stream_async(request)) as events:
+        request, shape = self._asked(ctx)
+        ready = self.adapter.stream_async(request)
+        with await reserved_async(ctx, self.adapter.most(request)) as account:
+            async with aclosing(ready) as events:
                 async for event in events:
                     if isinstance(event, Finished):
-                        return self._value(ctx, event.response)
+                        account.settle(event.response.usage)
+                        return _value(event.response, shape)
                     _go_on(ctx)
-        except ModelError as error:
-            _charge(ctx, error.usage)
-            raise
-        raise RuntimeError("a stream has ended without its end")
+        raise _endless()
 
-    def _request(self, ctx: StepContext) -> Request:
-        prompt = rendered(self._template, of_context(ctx))
-        shape = self._shape
+    def _asked(self, ctx: StepContext) -> tuple[Request, Shape | None]:
+        prompt = rendered(self.template, of_context(ctx))
+        contract = ctx.output_contract
+        shape = _shape(contract) if isinstance(contract, Contract) else None
         again = feedback(ctx.retry_context)
         message = Message("user", (Text(prompt), *((Text(again),) if again else ())))
-        return self.adapter.request(message, output=None if shape is None else shape.schema)
-
-    def _value(self, ctx: StepContext, response: ModelResponse) -> Any:
-        _charge(ctx, response.usage)
-        return response.text if self._shape is None else self._shape.value(response.text)
+        return self.adapter.request(message, output=None if shape is None else shape.schema), shape
 
     # --- directly
 
@@ -110,41 +110,168 @@ class Prompted:
 
         Raises ConfigError for a placeholder without a value, and a value without a placeholder.
         """
-        return self.adapter.stream(self._direct({**(values or {}), **more}))
+        given = {**(values or {}), **more}
+        _check_values(self.template.names, given)
+        return self.adapter.stream(self._direct(given))
 
     def stream_async(
         self, values: Mapping[str, Any] | None = None, /, **more: Any
     ) -> AsyncGenerator[StreamEvent]:
         """Do as `stream`, on the running event loop."""
-        return self.adapter.stream_async(self._direct({**(values or {}), **more}))
+        given = {**(values or {}), **more}
+        _check_values(self.template.names, given)
+        return self.adapter.stream_async(self._direct(given))
 
     def _direct(self, values: Mapping[str, Any]) -> Request:
-        names = self._template.names
-        for name in (
-            *(n for n in names if n not in values),
-            *(v for v in values if v not in names),
-        ):
-            missing = name in names
-            raise ConfigError(
-                f"the placeholder {{{name}}} has no value"
-                if missing
-                else f"the prompt has no placeholder {{{name}}}",
-                where=declared_here(),
-                expected=", ".join(names) or "no values",
-                fix=did_you_mean(name, names) if not missing else f"stream({name}=...)",
-            )
-        return self.adapter.request(rendered(self._template, values.__getitem__))
+        return self.adapter.request(rendered(self.template, values.__getitem__))
+
+
+@functools.lru_cache(maxsize=256)
+def _shape(contract: Contract) -> Shape:
+    return Shape(contract)
+
+
+def _value(response: ModelResponse, shape: Shape | None) -> Any:
+    return response.text if shape is None else shape.value(response.text)
 
 
 def _go_on(ctx: StepContext) -> None:
-    if ctx.cancelled:
+    if ctx.cancelled is True:
         raise ExecutionError("the call was given up", retryable=False)
 
 
-def _charge(ctx: StepContext, usage: TokenUsage | None) -> None:
-    if usage is not None:
-        ctx.charge(
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            usd=usage.estimated_cost_usd,
+def _endless() -> RuntimeError:
+    return RuntimeError("a stream has ended without its end")
+
+
+def _check_values(names: Sequence[str], given: Mapping[str, Any]) -> None:
+    missing = next((name for name in names if name not in given), None)
+    if missing is not None:
+        raise ConfigError(
+            f"the placeholder {{{missing}}} has no value",
+            where=declared_here(),
+            expected=", ".join(names),
+            fix=f"stream({missing}=...)",
         )
+    extra = next((name for name in given if name not in names), None)
+    if extra is not None:
+        raise ConfigError(
+            f"the prompt has no placeholder {{{extra[:60]}}}",
+            where=declared_here(),
+            expected=", ".join(names) or "no values",
+            fix=did_you_mean(extra, names),
+        )
+
+
+class Chain:
+    """A step action that asks one model after the other, until one answers.
+
+    The next is asked when a call has failed with a ModelError, whatever its kind, within the same
+    attempt; what each consumed is booked.  A missing key, a spent budget, a prompt that cannot be
+    filled are no failures of a model, and end it.  Where all have failed the step fails with the
+    error that is the most worth another attempt.
+    """
+
+    __kairos_touches__ = ("model",)
+
+    def __init__(self, links: tuple[Prompted, ...]) -> None:
+        self.links = links
+        prompts = dict.fromkeys(link.__kairos_prompt__ for link in links)
+        self.__kairos_prompt__ = "\n".join(prompts)
+        self.__name__ = "_or_".join(link.__name__ for link in links)
+
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.links))
+
+    def __or__(self, other: Prompted | Chain) -> Chain:
+        """Return a chain that goes on with `other`."""
+        if isinstance(other, Prompted | Chain):
+            return Chain((*self.links, *(other.links if isinstance(other, Chain) else (other,))))
+        raise ConfigError(
+            "a chain of models goes on with what is none",
+            where=declared_here(),
+            expected="an action such as claude(...)",
+            found=type(other).__name__,
+        )
+
+    def __call__(self, ctx: StepContext) -> Any:
+        """Ask, and return the first reply.  Raises as the links do."""
+        failed: list[ModelError] = []
+        for link in self.links:
+            try:
+                return link(ctx)
+            except ModelError as error:
+                failed.append(error)
+        raise _of_all(failed)
+
+    async def __kairos_async__(self, ctx: StepContext) -> Any:
+        """Do as a call, on an event loop."""
+        failed: list[ModelError] = []
+        for link in self.links:
+            try:
+                return await link.__kairos_async__(ctx)
+            except ModelError as error:
+                failed.append(error)
+        raise _of_all(failed)
+
+    def stream(
+        self, values: Mapping[str, Any] | None = None, /, **more: Any
+    ) -> Generator[StreamEvent]:
+        """Ask with these values for the placeholders, and give out the answer as it comes.
+
+        Once something was given out the next is not asked any more: nothing comes twice.
+        """
+        return self._stream(self._given({**(values or {}), **more}))
+
+    def stream_async(
+        self, values: Mapping[str, Any] | None = None, /, **more: Any
+    ) -> AsyncGenerator[StreamEvent]:
+        """Do as `stream`, on the running event loop."""
+        return self._stream_async(self._given({**(values or {}), **more}))
+
+    def _given(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        named = [link.template.names for link in self.links]
+        _check_values(tuple(dict.fromkeys(name for names in named for name in names)), values)
+        return [{name: values[name] for name in names} for names in named]
+
+    def _stream(self, given: list[dict[str, Any]]) -> Generator[StreamEvent]:
+        failed: list[ModelError] = []
+        for link, values in zip(self.links, given, strict=True):
+            try:
+                yield from link.stream(values)
+                return
+            except ModelError as error:
+                if error.emitted:
+                    raise
+                failed.append(error)
+        raise _of_all(failed)
+
+    async def _stream_async(self, given: list[dict[str, Any]]) -> AsyncGenerator[StreamEvent]:
+        failed: list[ModelError] = []
+        for link, values in zip(self.links, given, strict=True):
+            try:
+                async with aclosing(link.stream_async(values)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except ModelError as error:
+                if error.emitted:
+                    raise
+                failed.append(error)
+        raise _of_all(failed)
+
+
+def _of_all(failed: Sequence[ModelError]) -> ModelError:
+    """Return the error for a chain: one that may pass where there is one, with all in its words."""
+    worth = next((one for one in failed if one.retryable), failed[-1])
+    told = "; ".join(one.message for one in failed)
+    return ModelError(
+        worth.kind,
+        told,
+        provider=worth.provider,
+        model=worth.model,
+        status=worth.status,
+        retry_after=worth.retry_after,
+        usage=worth.usage,
+        fix=worth.fix,
+    )

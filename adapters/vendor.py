@@ -14,7 +14,7 @@ no lock, retry nothing, know no clock, and see no key but the one in `Connection
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
@@ -112,7 +112,7 @@ class Decoder(ABC):
         self._calls: list[list[Any]] = []
 
     @abstractmethod
-    def feed(self, event: Any) -> Iterable[StreamEvent]:
+    def feed(self, event: Any) -> Sequence[StreamEvent]:
         """Return what an SDK event means, which may be nothing."""
 
     def text(self, delta: str) -> tuple[StreamEvent, ...]:

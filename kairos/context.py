@@ -15,6 +15,7 @@ from kairos.config import check_count, check_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kairos.contracts.contract import Contract
     from kairos.state import ScopedStateProxy, StateStore
 
 __all__ = ["Context", "Fence", "In_co", "Signal", "StepContext"]
@@ -74,7 +75,8 @@ class StepContext(Generic[In_co]):
     `inputs` maps the workflow's inputs and the outputs of the steps it depends on (or, where
     `read_keys` is declared, exactly those keys) to values of its own; `item` and `item_index` are
     the element of a foreach and its position; `retry_context` says in sanitised words why the
-    previous attempt failed.
+    previous attempt failed; `output_contract` is the contract of what the action is to return, for
+    whoever has to be told of it beforehand, and None where it may return anything.
 
     `StepContext[In]`, for short `Context[In]`, is a context whose `inputs` are typed by the
     TypedDict `In`: an action that is annotated so reads the keys of `In`, and no others.
@@ -88,6 +90,7 @@ class StepContext(Generic[In_co]):
         "inputs",
         "item",
         "item_index",
+        "output_contract",
         "retry_context",
         "run_id",
         "state",
@@ -106,6 +109,7 @@ class StepContext(Generic[In_co]):
         item_index: int | None = None,
         signal: Signal | None = None,
         ledger: Ledger | None = None,
+        output_contract: Contract | None = None,
     ) -> None:
         self.state = state
         self.inputs: In_co = inputs  # type: ignore[assignment]  # what fills it keeps to In
@@ -115,6 +119,7 @@ class StepContext(Generic[In_co]):
         self.attempt = attempt
         self.run_id = run_id
         self.item_index = item_index
+        self.output_contract = output_contract
         self._spent: Spend | None = None
         self._signal = signal
         self._ledger = ledger

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from kairos.attempts.predicate import Predicate
 from kairos.budget import Ledger, Spend
 from kairos.context import Fence, StepContext
+from kairos.contracts.effects import on_a_loop
 from kairos.contracts.encoding import decode
 from kairos.state import Inputs, Refusal, ScopedStateProxy
 
@@ -72,6 +73,7 @@ class Recipe:
         "on_loop",
         "output",
         "parameters",
+        "promised",
         "read_keys",
         "signature",
         "step",
@@ -94,6 +96,7 @@ class Recipe:
         self.input: Contract | None = contracts.input if check else None
         # an annotation parses and writes values, so it holds even where contracts are not checked
         self.output: Contract | None = contracts.output if check or signature.typed else None
+        self.promised = contracts.output
         self.parameters: Mapping[str, Contract] = contracts.parameters
         item = signature.item
         self.item_contract = None if item is None else contracts.parameters.get(item)
@@ -103,7 +106,10 @@ class Recipe:
         self.read_keys = None if step.read_keys is None else _looked_up(step.read_keys)
         self.write_keys = _looked_up(step.write_keys)
         self.isolated = config.isolation == "process"
-        self.on_loop = signature.is_async and not self.isolated
+        twin = None if self.isolated else on_a_loop(step.action)
+        if twin is not None:
+            self.action = twin
+        self.on_loop = (signature.is_async or twin is not None) and not self.isolated
         self.stuck_when_given_up = not self.on_loop and not self.isolated
         slow_check = bool(self.validators) and config.validation_timeout is not None
         self.beside = self.on_loop or self.isolated or slow_check or config.timeout is not None
@@ -214,4 +220,5 @@ class Work:
             self.item_index,
             self.fence.signal,
             around.ledger,
+            recipe.promised,
         )

@@ -6,6 +6,10 @@ Two attributes of the action, set by whoever makes it (an adapter of a model, a 
                                reads of these keys; they count as dependencies of its step.
     action.__kairos_touches__  what it talks to outside the process, such as ("model",)
 
+A third is a method of its class: an object that can be called plainly and on an event loop::
+
+    async def __kairos_async__(self, ctx)   does as a call; the engine takes it where it can
+
 A step can say the second itself: `Step(touches=["network"])`.  `kairos.contracts.placeholders` is
 where a prompt is read, for whoever renders it and for whoever proves it.
 """
@@ -17,18 +21,21 @@ import types
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from kairos.contracts.placeholders import Template, parse_template
 from kairos.exceptions import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from kairos.contracts.placeholders import Template
     from kairos.source import Place
 
-__all__ = ["TOUCHES", "checked_touches", "prompt_of", "touches_of"]
+__all__ = ["TOUCHES", "checked_touches", "on_a_loop", "prompt_of", "touches_of"]
 
 TOUCHES = ("model", "network", "files", "commands")
 """What a step may touch outside its process."""
 
 _PROMPT, _TOUCHES = "__kairos_prompt__", "__kairos_touches__"
+_ASYNC = "__kairos_async__"
 
 
 def prompt_of(action: Any, step: str, place: Place | None) -> Template | None:
@@ -43,7 +50,20 @@ def prompt_of(action: Any, step: str, place: Place | None) -> Template | None:
         raise ConfigError(
             f"the prompt of step '{step}' is no text", where=place, found=type(text).__name__
         )
+    from kairos.contracts.placeholders import parse_template  # noqa: PLC0415 - few have a prompt
+
     return parse_template(text, where=place, label=f"the prompt of step '{step}'")
+
+
+def on_a_loop(action: Any) -> Callable[..., Coroutine[Any, Any, Any]] | None:
+    """Return the method by which an action does on an event loop what it does when it is called.
+
+    Only its own: a decorator around it, or a partial of it, does something else.
+    """
+    if type(action) is types.FunctionType or _ASYNC not in _names_of_class(type(action)):
+        return None
+    found: Callable[..., Coroutine[Any, Any, Any]] = getattr(action, _ASYNC)
+    return found
 
 
 def touches_of(action: Any, step: str, place: Place | None) -> tuple[str, ...]:
@@ -91,9 +111,12 @@ def _attribute(action: Any, name: str) -> Any:
         action = action.func
 
 
+def _names_of_class(kind: type[Any]) -> set[str]:
+    return {name for each in kind.__mro__ for name in vars(each)}
+
+
 def _held(action: Any) -> set[str]:
-    kinds = action.__mro__ if isinstance(action, type) else type(action).__mro__
-    held = {name for kind in kinds for name in vars(kind)}
+    held = _names_of_class(action if isinstance(action, type) else type(action))
     try:
         return held | {*object.__getattribute__(action, "__dict__")}
     except AttributeError:  # it has slots
