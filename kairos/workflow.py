@@ -24,7 +24,7 @@ from kairos.source import Place, declared_here
 from kairos.state import StateStore
 
 if TYPE_CHECKING:
-    from kairos.engine.elision import Lean
+    from kairos.engine.options import Lean
     from kairos.schema import SchemaRegistry
     from kairos.step import Step
     from kairos.verify import Finding, Report, Scene

@@ -23,7 +23,6 @@ from kairos.attempt import (
 from kairos.budget import Ledger
 from kairos.commands import Close, Start, StartItems
 from kairos.engine.crew import Crew
-from kairos.engine.elision import Elision
 from kairos.engine.fans import Fans
 from kairos.engine.options import Cancel, Late, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
 from kairos.engine.outcomes import completion, overreach, timed_out
@@ -52,6 +51,8 @@ from kairos.workflow_result import WorkflowResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from kairos.engine.elision import Elision
+    from kairos.engine.options import Lean
     from kairos.plan import TaskGraph
 
 __all__ = ["INTERRUPTED", "Engine"]
@@ -106,7 +107,7 @@ class Engine:
         self._needs = graph.outline
         unknown = [None] * len(graph.steps)
         self._recipes: list[Recipe | None] = [*(options.recipes or unknown)]
-        self._elision = Elision(options.leans, graph.index, inputs) if options.leans else None
+        self._elision = _elision(options.leans, graph, inputs)
         self._fans = Fans(self.machine, self.record, self.crew, self.clock.time)
         self._surroundings = Surroundings(
             self.run_id,
@@ -452,3 +453,13 @@ class Engine:
         self.machine.spliced(graph, step)
         plan = {name: graph.outline[name] for name in names}
         self.record.write(PlanSpliced(graph.steps[step].name, plan, self.clock.time()))
+
+
+def _elision(
+    leans: Mapping[int, Lean], graph: TaskGraph, inputs: Mapping[str, Any]
+) -> Elision | None:
+    if not leans:
+        return None
+    from kairos.engine.elision import Elision  # noqa: PLC0415 - whoever proved has loaded it
+
+    return Elision(leans, graph.index, inputs)

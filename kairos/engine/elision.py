@@ -11,34 +11,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from kairos.attempt import Recipe
 from kairos.contracts.annotations import is_schema
 from kairos.contracts.bare import fields_of, is_its_own, reads_bare
+from kairos.engine.options import Lean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from kairos.attempt import Outcome
+    from kairos.attempt import Outcome, Recipe
     from kairos.contracts.contract import Contract
     from kairos.plan import TaskGraph
     from kairos.verify.edges.edge import Edge
     from kairos.verify.scene import Scene
 
-__all__ = ["SECONDS", "Elision", "Lean", "leans"]
+__all__ = ["SECONDS", "Elision", "leans"]
 
 SECONDS = 0.1
 """What the proofs for a plan may take, all together, when it first runs; the rest is checked."""
-
-
-class Lean(NamedTuple):
-    """A recipe without the checks that need not be made.
-
-    It holds where each of `keys` is there, and is what the contract of its step, or that of the
-    inputs, let through.
-    """
-
-    recipe: Recipe
-    keys: frozenset[str]
 
 
 # what a check looks at, by its key and by what it goes through

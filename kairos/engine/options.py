@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from kairos.attempt import Outcome, Recipe, Work
 from kairos.budget import Budget
-from kairos.engine.elision import Lean
 from kairos.events import Event
 from kairos.failure import FailureRouter, ReplanRequest
 from kairos.ports import Clock, Isolation, Journal, Loop, Observer, SystemClock, Workers
@@ -17,6 +16,7 @@ __all__ = [
     "Backends",
     "Cancel",
     "Late",
+    "Lean",
     "LoopEnded",
     "Mail",
     "Replanned",
@@ -38,6 +38,17 @@ class Backends(NamedTuple):
     threads: Callable[[int, str], Workers]
     loop: Callable[[], Loop]
     isolation: Callable[[], Isolation]
+
+
+class Lean(NamedTuple):
+    """A recipe without the checks that need not be made.
+
+    It holds where each of `keys` is there, and is what the contract of its step, or that of the
+    inputs, let through.
+    """
+
+    recipe: Recipe
+    keys: frozenset[str]
 
 
 @dataclass(slots=True)
