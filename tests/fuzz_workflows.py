@@ -18,7 +18,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import create_model
+from pydantic import PydanticUserError, create_model
 
 from fuzz_models import pair
 from kairos import SKIP, FailureAction, FailurePolicy, FailureType, Step, Workflow
@@ -144,7 +144,7 @@ def fault_in(seed: int, runs: int) -> tuple[str | None, Counter[str], int]:
     try:
         parts = made(seed, luck)
         workflow = None if parts is None else workflow_of(parts)
-    except (KairosError, TypeError):  # two parts that make no whole
+    except (KairosError, TypeError, PydanticUserError):  # two parts that make no whole
         return None, Counter(), 0
     if parts is None or workflow is None:
         return None, Counter(), 0
