@@ -71,7 +71,7 @@ def _arguments(api: str, prompt: str, options: dict[str, Any]) -> dict[str, Any]
     return {"model": "gemini", "contents": prompt, **options}
 
 
-def _gemini_options(ask: _Ask) -> dict[str, Any]:
+def _gemini_options(ask: _Ask) -> Any:
     return {"base_url": ask.url, "timeout": int(ask.timeout * 1000)}
 
 
@@ -79,7 +79,7 @@ def _sync(seen: Seen, ask: _Ask) -> None:
     if ask.api == "gemini":
         from google import genai
 
-        with genai.Client(api_key="k", http_options=_gemini_options(ask)) as client:  # type: ignore[arg-type]
+        with genai.Client(api_key="k", http_options=_gemini_options(ask)) as client:
             models: Any = client.models
             asking = models.generate_content_stream if ask.streaming else models.generate_content
             got = asking(**ask.given)
@@ -96,7 +96,7 @@ async def _async(seen: Seen, ask: _Ask) -> None:
     if ask.api == "gemini":
         from google import genai
 
-        outer = genai.Client(api_key="k", http_options=_gemini_options(ask))  # type: ignore[arg-type]
+        outer = genai.Client(api_key="k", http_options=_gemini_options(ask))
         async with outer.aio as client:
             models: Any = client.models
             if ask.streaming:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from kairos.testing.cassettes import Cassette, cassette
 from kairos.testing.clock import ManualClock
 from kairos.testing.faults import (
     Body,
@@ -44,6 +45,7 @@ __all__ = [
     "Answer",
     "Body",
     "CallTool",
+    "Cassette",
     "ContentType",
     "Cut",
     "Delay",
@@ -72,5 +74,6 @@ __all__ = [
     "Swap",
     "Think",
     "Truncate",
+    "cassette",
     "sample",
 ]
