@@ -45,6 +45,8 @@ def perform(work: Work) -> Outcome:
     work.started = begun = monotonic()
     context: StepContext | None = None
     try:
+        if recipe.budgeted:
+            _check_budget(work)
         context = work.context()
         if recipe.guarded and not _may_start(work, context):
             outcome = Outcome(work, skipped="when")
@@ -73,6 +75,8 @@ def gate(work: Work) -> Outcome | None:
     work.started = begun = work.surroundings.monotonic()
     context: StepContext | None = None
     try:
+        if work.recipe.budgeted:
+            _check_budget(work)
         context = work.context()
         if _may_start(work, context):
             return None
@@ -91,6 +95,8 @@ async def perform_async(work: Work) -> Outcome:
     work.started = begun = work.surroundings.monotonic()
     context: StepContext | None = None
     try:
+        if recipe.budgeted:
+            _check_budget(work)
         context = work.context()
         if recipe.guarded and not _may_start(work, context):
             outcome = Outcome(work, skipped="when")
@@ -122,6 +128,13 @@ def _take_along(outcome: Outcome, context: StepContext) -> None:
 def _timed(outcome: Outcome, begun: float) -> Outcome:
     outcome.ms = (outcome.work.surroundings.monotonic() - begun) * 1000.0
     return outcome
+
+
+def _check_budget(work: Work) -> None:
+    """Refuse an attempt at what has spent its budget already."""
+    around = work.surroundings
+    if around.ledger is not None:
+        around.ledger.check(around.monotonic())
 
 
 def _may_start(work: Work, context: StepContext) -> bool:

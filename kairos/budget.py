@@ -276,6 +276,11 @@ class Ledger:
             self._own.tripped = self._own.tripped or (budget, message)
             self._desk.look()
 
+    @property
+    def until(self) -> float | None:
+        """When its wall time ends; None where it has not begun, or is not limited."""
+        return self._own.until
+
     def start(self, now: float) -> float | None:
         """Let its wall time begin, unless it has begun; return when it ends, if it does."""
         own = self._own
@@ -292,6 +297,13 @@ class Ledger:
             stopped = _stopped(self._chain)
         if stopped is not None:
             raise stopped
+
+    def overdrawn(self) -> BudgetExceededError | None:
+        """Return the end of the budget of an item or a step, where it has come."""
+        for each in self._chain:
+            if each.scope != "run" and each.tripped is not None:
+                return each.error(*each.tripped)
+        return None
 
 
 def _stopped(chain: tuple[_Account, ...]) -> BudgetExceededError | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from kairos.budget import Budget
 from kairos.enums import ForeachPolicy
 from kairos.exceptions import ConfigError
 from kairos.source import declared_here
@@ -29,7 +31,8 @@ class StepConfig:
     `foreach` the key whose elements the step runs over, `foreach_policy` whether one bad element
     fails it; `parallel` runs it beside other steps, and a foreach's elements beside one another,
     up to `max_concurrency` at a time; `validation_timeout` seconds for semantic validators;
-    `isolation="process"` gives the action a worker process of its own.
+    `isolation="process"` gives the action a worker process of its own.  `budget` limits what all
+    attempts at the step may spend together, `item_budget` those at one element of its foreach.
 
     Raises ConfigError that names the field.
     """
@@ -45,8 +48,11 @@ class StepConfig:
     retry_jitter: bool = True
     validation_timeout: float | None = 30.0
     isolation: Literal["none", "process"] = "none"
+    budget: Budget | None = None
+    item_budget: Budget | None = None
 
     def __post_init__(self) -> None:
+        self._check_budgets()
         check_count("retries", self.retries, least=0)
         if self.max_concurrency is not None:
             check_count("max_concurrency", self.max_concurrency, least=1)
@@ -67,6 +73,21 @@ class StepConfig:
             raise _bad_option("foreach_policy", words, self.foreach_policy) from None
         if self.isolation not in ("none", "process"):
             raise _bad_option("isolation", "'none' or 'process'", self.isolation)
+
+    def _check_budgets(self) -> None:
+        for name in ("budget", "item_budget"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _budget(name, getattr(self, name)))
+        if self.item_budget is not None and self.foreach is None:
+            raise _bad_option("item_budget", "a step with foreach", self.item_budget)
+
+
+def _budget(name: str, value: Any) -> Budget:
+    if isinstance(value, Budget):
+        return value
+    if not isinstance(value, Mapping) or not value.keys() <= {f.name for f in fields(Budget)}:
+        raise _bad_option(name, "a Budget", value)
+    return Budget(**value)  # as plain data has it
 
 
 def check_count(name: str, value: Any, *, least: int) -> None:

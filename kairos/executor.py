@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kairos.budget import Budget
+from kairos.budget import Budget, Ledger, Spend
+from kairos.config import check_count
 from kairos.contracts.encoding import encode
 from kairos.defaults import local_backends, new_journal
 from kairos.engine.driver import RunInterrupted, drive
@@ -73,15 +74,27 @@ class StepExecutor:
         return self._llm_calls
 
     def increment_llm_calls(self, count: int = 1) -> None:
-        """Count calls that were made outside of steps."""
+        """Count calls that were made outside of steps.
+
+        Raises BudgetExceededError when there have been more than `max_llm_calls`, and ConfigError,
+        with nothing counted, for what is no number of calls.
+        """
+        check_count("count", count, least=0)
         self._llm_calls += count
+        Ledger(self._options.budget, Spend(self._llm_calls)).charge(Spend())
 
     def run(self, graph: TaskGraph) -> WorkflowResult:
         """Run a plan; what the state holds already are its inputs."""
         graph.check()
         observers = observers_of(self._hooks, graph)
         journal = new_journal() if self._journal is None else self._journal
-        options = replace(self._options, workflow=graph.name, observers=observers, journal=journal)
+        options = replace(
+            self._options,
+            workflow=graph.name,
+            observers=observers,
+            journal=journal,
+            spent=Spend(self._llm_calls),
+        )
         result = drive(graph, self._state, dict(self._state.values), options)
         self._llm_calls += result.llm_calls
         for observer in observers:

@@ -271,7 +271,7 @@ class FailureRouter:
     def _decide(
         self, event: FailureEvent, policy: FailurePolicy, replan_count: int
     ) -> RecoveryDecision:
-        if issubclass(type(event.error), BudgetExceededError):  # whatever it says that it is
+        if _ends_the_run(event.error):
             return RecoveryDecision(FailureAction.ABORT, str(getattr(event.error, "message", "")))
         action = (
             policy.on_validation_fail
@@ -360,6 +360,8 @@ def _not_retried(policy: FailurePolicy, event: FailureEvent) -> str:
     if event.attempt_number > policy.max_retries:
         return "its retry is used up" if policy.max_retries == 1 else _used_up(policy.max_retries)
     kind = type(event.error)  # not what an instance says that it is
+    if issubclass(kind, BudgetExceededError):
+        return "its budget is spent"
     if policy.give_up_on is not None and issubclass(kind, policy.give_up_on):
         return f"give_up_on names {sanitize_exception(event.error)[0]}"
     if policy.retry_on is not None and not issubclass(kind, policy.retry_on):
@@ -368,6 +370,13 @@ def _not_retried(policy: FailurePolicy, event: FailureEvent) -> str:
     if policy.retry_on is None and _is_hopeless(event.error):
         return "it would fail in the same way again"
     return ""
+
+
+def _ends_the_run(error: BaseException) -> bool:
+    """Tell whether the run's own budget is spent; of a step's or an item's end a policy decides."""
+    if not issubclass(type(error), BudgetExceededError):  # whatever it says that it is
+        return False
+    return getattr(error, "scope", "run") not in ("step", "item")
 
 
 def _is_hopeless(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+from kairos.budget import Budget
 from kairos.config import StepConfig
 from kairos.enums import ForeachPolicy
 from kairos.failure import FailurePolicy
@@ -34,6 +35,8 @@ class StepOptions(TypedDict, total=False):
     retry_jitter: bool
     validation_timeout: float | None
     isolation: Literal["none", "process"]
+    budget: Budget | None
+    item_budget: Budget | None
 
 
 class StepKeywords(StepOptions, total=False):

@@ -63,6 +63,7 @@ class Recipe:
     __slots__ = (
         "action",
         "beside",
+        "budgeted",
         "check",
         "fans_out",
         "guarded",
@@ -113,6 +114,10 @@ class Recipe:
         self.stuck_when_given_up = not self.on_loop and not self.isolated
         slow_check = bool(self.validators) and config.validation_timeout is not None
         self.beside = self.on_loop or self.isolated or slow_check or config.timeout is not None
+        self.budgeted = config.budget is not None or config.item_budget is not None
+        for budget in (config.budget, config.item_budget):
+            if budget is not None and budget.seconds is not None:
+                self.beside = True  # so that it can be given up
 
     @property
     def checks_what_it_is_handed(self) -> bool:

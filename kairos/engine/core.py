@@ -22,10 +22,11 @@ from kairos.attempt import (
 )
 from kairos.budget import Ledger
 from kairos.commands import Close, Start, StartItems
+from kairos.engine.accounts import around_step, late, settle_up, spent_event
 from kairos.engine.crew import Crew
 from kairos.engine.fans import Fans
 from kairos.engine.options import Cancel, Late, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
-from kairos.engine.outcomes import completion, overreach, timed_out
+from kairos.engine.outcomes import completion, overreach
 from kairos.engine.record import Record
 from kairos.engine.replanning import ask, request_for, verified
 from kairos.engine.timers import Timers
@@ -37,7 +38,6 @@ from kairos.events import (
     Fault,
     LateResult,
     PlanSpliced,
-    Spent,
     StepStarted,
     ValidationFinished,
     ValidationStarted,
@@ -84,7 +84,7 @@ class Engine:
         self.machine = Machine(graph, options.router)
         self.run_id = options.run_id or uuid.uuid4().hex
         self.record = Record(self.machine, state, options, self.run_id)
-        self.ledger = Ledger(options.budget)
+        self.ledger = Ledger(options.budget, options.spent)
         self.timers = Timers(options.clock.monotonic)
         self.crew = Crew(
             options.backends,
@@ -102,6 +102,7 @@ class Engine:
         self.was_interrupted = False
         self._hurry = False  # mail is on its way that must be read before anything else starts
         self._deliver = deliver
+        self._budgeted: dict[int, Surroundings] = {}
         self._inputs = MappingProxyType(inputs)  # every step reads from it, and none writes
         self._held = state.values
         self._needs = graph.outline
@@ -180,7 +181,7 @@ class Engine:
             command.attempt,
             inputs,
             visible,
-            self._surroundings,
+            self._around(step, recipe) if recipe.budgeted else self._surroundings,
             None,
             None,
             command.context,
@@ -196,6 +197,16 @@ class Engine:
             self.absorb(self.crew.here(work, step), step)
         else:
             self.crew.send(work, step)
+
+    def _around(self, step: int, recipe: Recipe) -> Surroundings:
+        around = self._budgeted.get(step)
+        if around is None:
+            around = self._budgeted[step] = around_step(recipe, self._surroundings)
+        ledger = around.ledger
+        until = None if ledger is None else ledger.until
+        if until is not None:
+            self.timers.look_by(until)
+        return around
 
     def _alone(self, recipe: Recipe) -> bool:
         return (
@@ -240,8 +251,10 @@ class Engine:
                 self.crew.in_flight -= 1
             self.absorb(mail, self.graph.index[mail.work.recipe.name])
         elif isinstance(mail, Late):
-            late = (mail.work.recipe.name, mail.work.attempt, mail.work.item_index)
-            self.record.write(LateResult(*late, self.clock.time()))
+            which = (mail.work.recipe.name, mail.work.attempt, mail.work.item_index)
+            self.record.write(LateResult(*which, self.clock.time()))
+            if mail.spent is not None:
+                self.record.write(spent_event(mail.work, mail.spent, self.clock.time()))
         elif isinstance(mail, LoopEnded):
             self._fans.loop_ended(mail.step)
         elif isinstance(mail, Replanned):
@@ -263,7 +276,8 @@ class Engine:
         for refusal in outcome.refusals:
             self.record.write(AccessRefused(name, work.attempt, item, *refusal, now))
         if outcome.spent is not None:
-            self.record.write(Spent(name, work.attempt, item, *outcome.spent, now))
+            self.record.write(spent_event(work, outcome.spent, now))
+        settle_up(outcome, self.ledger)
         if self.ledger.tripped is not None and not self.machine.stopping:
             self._exhausted()  # before the step completes: it may be the last one
         if outcome.failure is None and outcome.writes:
@@ -358,7 +372,7 @@ class Engine:
         for work, step in self.crew.running():
             deadline = work.fence.deadline
             if deadline is not None and now >= deadline:
-                self._give_up(work, step, timed_out(work))
+                self._give_up(work, step, late(work, now))
             elif deadline is not None:
                 soonest = min(soonest, deadline)
         self.timers.look_again(soonest, running=not self.idle)
@@ -448,6 +462,7 @@ class Engine:
         new = len(graph.steps) - len(self._recipes)
         self._recipes += [None] * new
         self._recipes[step] = None
+        self._budgeted.pop(step, None)
         self._elision = None  # what was proved was proved of the plan as it was
         self._fans.forget(step)
         self.machine.spliced(graph, step)

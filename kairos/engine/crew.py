@@ -159,6 +159,10 @@ class Crew:
             self._timers.timeout(config.timeout)
         if recipe.validators and config.validation_timeout is not None:
             self._timers.timeout(config.validation_timeout)
+        if recipe.budgeted:
+            for budget in (config.budget, config.item_budget):
+                if budget is not None and budget.seconds is not None:
+                    self._timers.timeout(budget.seconds)
 
     # -- on the workers' threads and loops -------------------------------------------------
 
@@ -167,6 +171,8 @@ class Crew:
         timeout = work.recipe.step.config.timeout
         if timeout is not None:
             work.fence.deadline = self._clock.monotonic() + timeout
+        if work.recipe.budgeted:
+            _limit(work, self._clock.monotonic())
         self._running[id(work)] = (work, step)
         if self._stopping():
             work.fence.cancel()
@@ -182,12 +188,12 @@ class Crew:
     def _perform(self, work: Work, step: int) -> None:
         self._enter(work, step)
         outcome = self._context.copy().run(perform, work)
-        self._deliver(outcome if self._leave(work) else Late(work))
+        self._deliver(outcome if self._leave(work) else Late(work, outcome.spent))
 
     async def _perform_async(self, work: Work, step: int) -> None:
         self._enter(work, step)
         outcome = await perform_async(work)
-        self._deliver(outcome if self._leave(work) else Late(work))
+        self._deliver(outcome if self._leave(work) else Late(work, outcome.spent))
 
     def _pull(self, fan: FanOut, step: int) -> None:
         deliver, copied = self._deliver, self._context.copy
@@ -195,7 +201,7 @@ class Crew:
             self._enter(work, step)
             outcome = copied().run(perform, work)
             if not self._leave(work):
-                deliver(Late(work))
+                deliver(Late(work, outcome.spent))
                 return  # the driver has put another worker in this one's place
             if outcome.failure is not None:
                 fan.held = True
@@ -214,7 +220,7 @@ class Crew:
             self._enter(work, step)
             outcome = await task
             if not self._leave(work):
-                self._deliver(Late(work))
+                self._deliver(Late(work, outcome.spent))
                 return
             if outcome.failure is not None:
                 fan.held = True
@@ -230,6 +236,14 @@ class Crew:
                 self._isolation = self._backends.isolation()
         outcome: Outcome = self._isolation.perform(work)
         return outcome
+
+
+def _limit(work: Work, now: float) -> None:
+    """Let an attempt end no later than the time of its step and its item."""
+    ledger, fence = work.surroundings.ledger, work.fence
+    until = None if ledger is None else ledger.start(now)
+    if until is not None:
+        fence.deadline = until if fence.deadline is None else min(fence.deadline, until)
 
 
 def _canceller(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> Callable[[], Any]:

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from kairos.attempt import Recipe, Surroundings, Work
 from kairos.contracts.encoding import decode
+from kairos.engine.accounts import around_item
 
 __all__ = ["FanOut", "elements_of"]
 
@@ -35,6 +36,7 @@ class FanOut:
     loops: int = 0
     closing: bool = False
     held: bool = False
+    around: dict[int, Surroundings] = field(default_factory=dict)
 
     def next_work(self) -> Work | None:
         """Take the next element that waits, as an attempt at it.  From any thread."""
@@ -47,11 +49,18 @@ class FanOut:
             attempt,
             self.inputs,
             self.visible,
-            self.surroundings,
+            self.surroundings if self.recipe.step.config.item_budget is None else self._of(item),
             item,
             to_json(self.elements[item]),  # parsed from JSON, so it is JSON
             context,
         )
+
+    def _of(self, item: int) -> Surroundings:
+        """Return what surrounds all attempts at an element: no two are made at a time."""
+        around = self.around.get(item)
+        if around is None:
+            around = self.around[item] = around_item(self.recipe, self.surroundings)
+        return around
 
     @property
     def wanted(self) -> int:

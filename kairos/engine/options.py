@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from kairos.attempt import Outcome, Recipe, Work
-from kairos.budget import Budget
+from kairos.budget import Budget, Spend
 from kairos.events import Event
 from kairos.failure import FailureRouter, ReplanRequest
 from kairos.ports import Clock, Isolation, Journal, Loop, Observer, SystemClock, Workers
@@ -55,8 +55,9 @@ class Lean(NamedTuple):
 class RunOptions:
     """What a run is made with besides its plan, its state and its inputs.
 
-    `grace` is how many seconds a running step is waited for after it was told to stop; `recipes`
-    and `leans` are kept from one run of a plan to the next.
+    `spent` is what was spent of the budget before the run.  `grace` is how many seconds a running
+    step is waited for after it was told to stop; `recipes` and `leans` are kept from one run of a
+    plan to the next.
     """
 
     backends: Backends
@@ -65,6 +66,7 @@ class RunOptions:
     router: FailureRouter | None = None
     check: bool = True
     budget: Budget = field(default_factory=Budget)
+    spent: Spend | None = None
     max_concurrency: int | None = None
     observers: Sequence[Observer] = ()
     replanner: Replanner | None = None
@@ -86,9 +88,10 @@ class Spawn(Protocol):
 
 
 class Late(NamedTuple):
-    """An attempt came back that had been given up; what it brought is dropped."""
+    """An attempt came back that had been given up; what it brought is dropped, and was paid for."""
 
     work: Work
+    spent: Spend | None = None
 
 
 class LoopEnded(NamedTuple):

@@ -56,6 +56,10 @@ class Timers:
         self._shortest = min(self._shortest, seconds)
         self._look = min(self._look, self._now() + seconds)
 
+    def look_by(self, moment: float) -> None:
+        """Take note that something that runs may have no time left then."""
+        self._look = min(self._look, moment)
+
     def look_due(self) -> bool:
         """Tell whether it is time to look at the deadlines of what runs."""
         return self._look != NEVER and self._now() >= self._look
