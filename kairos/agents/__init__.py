@@ -1,0 +1,77 @@
+"""Agents: models that call tools until their task is done.
+
+::
+
+    from kairos.agents import agent, tool
+
+    @tool(effect="read")
+    def search(query: str) -> list[str]:
+        \"\"\"Search the archive.\"\"\"
+        ...
+
+    researcher = agent(model, tools=[search], instructions="Answer from the archive.")
+    researcher.run("Who wrote it?").answer
+    Step("research", agent(model, tools=[search], task="Research {topic}"))
+"""
+
+from __future__ import annotations
+
+from kairos.agents.agent import Agent, agent
+from kairos.agents.authority import (
+    Allow,
+    Ask,
+    Deny,
+    Question,
+    Rewrite,
+    ToolRequest,
+    allow_list,
+    only_reading,
+)
+from kairos.agents.desk import Progress, ToolContext, ToolFailure
+from kairos.agents.engagement import Final, ToolProgress, ToolStarted
+from kairos.agents.events import (
+    Decided,
+    ModelAnswered,
+    ModelFailed,
+    TaskGiven,
+    ToolFinished,
+    event_from_plain,
+    event_to_plain,
+)
+from kairos.agents.limits import Limits
+from kairos.agents.result import Action, AgentResult, AgentStoppedError
+from kairos.agents.tools import Tool, ToolError, tool, workflow_tool
+
+__all__ = [
+    "Action",
+    "Agent",
+    "AgentResult",
+    "AgentStoppedError",
+    "Allow",
+    "Ask",
+    "Decided",
+    "Deny",
+    "Final",
+    "Limits",
+    "ModelAnswered",
+    "ModelFailed",
+    "Progress",
+    "Question",
+    "Rewrite",
+    "TaskGiven",
+    "Tool",
+    "ToolContext",
+    "ToolError",
+    "ToolFailure",
+    "ToolFinished",
+    "ToolProgress",
+    "ToolRequest",
+    "ToolStarted",
+    "agent",
+    "allow_list",
+    "event_from_plain",
+    "event_to_plain",
+    "only_reading",
+    "tool",
+    "workflow_tool",
+]

@@ -1,0 +1,473 @@
+"""An agent: a model that calls tools until its task is done, as the action of a step or alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any
+
+from kairos.agents.async_driver import drive_async
+from kairos.agents.authority import allow_list, only_reading
+from kairos.agents.conversation import Conversation
+from kairos.agents.desk import Desk
+from kairos.agents.driver import drive
+from kairos.agents.engagement import Engagement, Final, Said
+from kairos.agents.events import AgentEvent, TaskGiven
+from kairos.agents.limits import Limits
+from kairos.agents.plan import Plan, Via, wrapped_schema
+from kairos.agents.result import AgentResult, AgentStoppedError
+from kairos.agents.tools import as_tools
+from kairos.contracts.contract import Contract, compile_contract
+from kairos.contracts.placeholders import Template, parse_template
+from kairos.contracts.rendering import feedback, of_context, rendered
+from kairos.exceptions import BudgetExceededError, ConfigError, ExecutionError
+from kairos.failure import FailurePolicy
+from kairos.models import Message, Model, ModelError, Text, as_messages
+from kairos.models.request import DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT
+from kairos.ports import Clock, SystemClock
+from kairos.source import declared_here
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from kairos.agents.authority import Guard
+    from kairos.agents.desk import ErrorStrategy, ToolFailure
+    from kairos.context import StepContext
+
+__all__ = ["Agent", "Settings", "agent"]
+
+_KEPT = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All that an agent was made with; see `agent`."""
+
+    model: Model
+    plan: Plan
+    desk: Desk
+    task: Template | None
+    policy: FailurePolicy | None
+    clock: Clock
+    progress: Callable[[Said], Any] | None
+
+
+class Agent:
+    """A model with tools; make one with `agent`.
+
+    As the action of a step it is called with the step's context: the step's output contract is
+    the contract of its answer, the workflow's account is charged, and the engine alone decides
+    about retries.  An attempt after a failure of the model goes on where the one before ended,
+    and pays for nothing twice.
+    """
+
+    def __init__(self, settings: Settings, prompt: str | None) -> None:
+        self._settings = settings
+        self._kept = _Kept()
+        touched = ["model"]
+        for each in settings.desk.tools.values():
+            touched += each.touches
+        self.__kairos_prompt__ = prompt
+        self.__kairos_touches__ = tuple(dict.fromkeys(touched))
+        self.__name__ = f"agent_{settings.model.provider}"
+
+    def __repr__(self) -> str:
+        tools = ", ".join(self._settings.desk.tools)
+        return f"Agent({self._settings.model.name}, tools=[{tools}])"
+
+    # --- as an action
+
+    def __kairos_bound__(self, contract: Contract | None) -> Agent:
+        """Return this agent for a step with that output contract."""
+        if contract is None:
+            return self
+        settings = self._settings
+        plan = _with_answer(settings.plan, contract)
+        return Agent(dataclasses.replace(settings, plan=plan), self.__kairos_prompt__)
+
+    def __call__(self, ctx: StepContext) -> Any:
+        """Do the task for a step, and return the answer.
+
+        Raises ModelError as the model failed, BudgetExceededError where the workflow has no more,
+        and AgentStoppedError where the agent came to its own limits.
+        """
+        engagement, task, history = self._engaged(ctx)
+        with closing(drive(engagement, engagement.begin(task, history))) as said:
+            for each in said:
+                self._tell(each)
+                if isinstance(each, Final):
+                    return self._answer(ctx, engagement, each.result)
+        raise RuntimeError("an agent has ended without its end")
+
+    async def __kairos_async__(self, ctx: StepContext) -> Any:
+        """Do as a call, on an event loop."""
+        engagement, task, history = self._engaged(ctx)
+        async with aclosing(drive_async(engagement, engagement.begin(task, history))) as said:
+            async for each in said:
+                self._tell(each)
+                if isinstance(each, Final):
+                    return self._answer(ctx, engagement, each.result)
+        raise RuntimeError("an agent has ended without its end")
+
+    def _engaged(
+        self, ctx: StepContext
+    ) -> tuple[Engagement, TaskGiven | None, tuple[AgentEvent, ...]]:
+        template = self._settings.task
+        if template is None:
+            raise ConfigError(
+                "an agent in a step has nothing to do",
+                fix="give it a task: agent(model, task='Summarise {doc}')",
+            )
+        history = self._kept.take(ctx.idempotency_key)
+        engagement = self._engagement(context=ctx, key=ctx.idempotency_key)
+        if history and not feedback(ctx.retry_context):
+            return engagement, None, history
+        parts = [Text(rendered(template, of_context(ctx)))]
+        if again := feedback(ctx.retry_context):
+            parts.append(Text(again))
+        return engagement, TaskGiven((Message("user", tuple(parts)),)), ()
+
+    def _answer(self, ctx: StepContext, engagement: Engagement, result: AgentResult) -> Any:
+        if result.answered:
+            return result.answer
+        error = engagement.error
+        if isinstance(error, ModelError):
+            if error.retryable:
+                self._kept.put(ctx.idempotency_key, result.events)
+            raise error
+        if isinstance(error, BudgetExceededError):
+            raise error
+        if result.stop_reason == "cancelled":
+            raise ExecutionError("the agent was given up", retryable=False)
+        raise AgentStoppedError(result, step_id=ctx.step_id or None)
+
+    # --- directly
+
+    def run(
+        self,
+        task: Any = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        record: Callable[[AgentEvent], None] | None = None,
+    ) -> AgentResult:
+        """Do a task: a text, messages, or None for the agent's own, rendered with `inputs`.
+
+        `record` is given every event before anything follows from it.  Whatever happens on the way
+        is told by the result; raises only for what is wrong beforehand.
+        """
+        return _last(self._driven(self._given(task, inputs), (), inputs, record, watched=False))
+
+    async def run_async(
+        self,
+        task: Any = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        record: Callable[[AgentEvent], None] | None = None,
+    ) -> AgentResult:
+        """Do as `run`, on the running event loop."""
+        given = self._given(task, inputs)
+        engagement = self._engagement(inputs=inputs or {}, record=record)
+        async with aclosing(drive_async(engagement, engagement.begin(given))) as said:
+            async for each in said:
+                self._tell(each)
+                if isinstance(each, Final):
+                    return each.result
+        raise RuntimeError("an agent has ended without its end")
+
+    def stream(
+        self,
+        task: Any = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        record: Callable[[AgentEvent], None] | None = None,
+    ) -> Generator[Said]:
+        """Do a task, and give out what happens as it happens; `Final`, with the result, is last.
+
+        Closing it cancels the answer that is being given and the tools that run.  An answer of
+        which a part was given out is never begun again: the task then ends with `model_failed`.
+        """
+        return self._driven(self._given(task, inputs), (), inputs, record, watched=True)
+
+    async def stream_async(
+        self,
+        task: Any = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        record: Callable[[AgentEvent], None] | None = None,
+    ) -> AsyncGenerator[Said]:
+        """Do as `stream`, on the running event loop."""
+        given = self._given(task, inputs)
+        engagement = self._engagement(inputs=inputs or {}, record=record, watched=True)
+        async with aclosing(drive_async(engagement, engagement.begin(given))) as said:
+            async for each in said:
+                self._tell(each)
+                yield each
+
+    def resume(
+        self,
+        events: Iterable[AgentEvent],
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        record: Callable[[AgentEvent], None] | None = None,
+    ) -> AgentResult:
+        """Go on where recorded events end; `record` is given the new ones alone.
+
+        What was answered is not asked for again, and no call that finished is made again.
+        """
+        history = tuple(events)
+        if not history or not isinstance(history[0], TaskGiven):
+            raise ConfigError(
+                "there is no task to resume",
+                expected="the events of a run, from its first on",
+                found="nothing" if not history else type(history[0]).__name__,
+            )
+        return _last(self._driven(None, history, inputs, record, watched=False))
+
+    def _given(self, task: Any, inputs: Mapping[str, Any] | None) -> TaskGiven:
+        if task is not None:
+            return TaskGiven(as_messages(task))
+        template = self._settings.task
+        if template is None:
+            raise ConfigError("there is nothing to do", fix="give a task: agent.run('...')")
+        values = inputs or {}
+        for name in template.names:
+            if name not in values:
+                raise ConfigError(
+                    f"the placeholder {{{name}}} has no value", fix=f"run(inputs={{'{name}': ...}})"
+                )
+        return TaskGiven(as_messages(rendered(template, values.__getitem__)))
+
+    def _driven(
+        self,
+        task: TaskGiven | None,
+        history: tuple[AgentEvent, ...],
+        inputs: Mapping[str, Any] | None,
+        record: Callable[[AgentEvent], None] | None,
+        *,
+        watched: bool,
+    ) -> Generator[Said]:
+        engagement = self._engagement(inputs=inputs or {}, record=record, watched=watched)
+        with closing(drive(engagement, engagement.begin(task, history))) as said:
+            for each in said:
+                self._tell(each)
+                yield each
+
+    def _engagement(self, **more: Any) -> Engagement:
+        settings = self._settings
+        return Engagement(
+            Conversation(settings.plan),
+            settings.model,
+            settings.desk,
+            policy=settings.policy,
+            clock=settings.clock,
+            **more,
+        )
+
+    def _tell(self, said: Said) -> None:
+        if self._settings.progress is not None:
+            self._settings.progress(said)
+
+
+def _last(said: Generator[Said]) -> AgentResult:
+    with closing(said):
+        for each in said:
+            if isinstance(each, Final):
+                return each.result
+    raise RuntimeError("an agent has ended without its end")
+
+
+class _Kept:
+    """What attempts did that the model failed, until the next one takes it up.
+
+    Bounded: of a run that was given up nobody ever asks again.
+    """
+
+    def __init__(self) -> None:
+        self._events: OrderedDict[str, tuple[AgentEvent, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, key: str, events: tuple[AgentEvent, ...]) -> None:
+        """Keep the events of an attempt."""
+        with self._lock:
+            self._events[key] = events
+            if len(self._events) > _KEPT:
+                self._events.popitem(last=False)
+
+    def take(self, key: str) -> tuple[AgentEvent, ...]:
+        """Return and forget the events of the attempt before."""
+        with self._lock:
+            return self._events.pop(key, ())
+
+
+def agent(
+    model: Model,
+    *,
+    tools: Iterable[Any] = (),
+    instructions: str = "",
+    task: str | None = None,
+    output: Any = None,
+    answer_retries: int = 2,
+    answer_via: Via | None = None,
+    max_iterations: int | None = 25,
+    max_tool_calls: int | None = None,
+    max_input_tokens: int | None = None,
+    max_output_tokens: int | None = None,
+    max_total_tokens: int | None = None,
+    max_usd: float | None = None,
+    max_seconds: float | None = None,
+    max_repeated_calls: int | None = 5,
+    max_repeated_texts: int | None = 5,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+    timeout: float = DEFAULT_TIMEOUT,
+    temperature: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    guards: Iterable[Guard] = (),
+    allow: Iterable[str] | None = None,
+    read_only: bool = False,
+    dry_run: bool = False,
+    approve: Callable[..., Any] | None = None,
+    approval_timeout: float = 300.0,
+    on_tool_error: ErrorStrategy | Callable[[ToolFailure], Any] = "tell",
+    tool_retries: int = 1,
+    before_tool: Callable[..., Any] | None = None,
+    after_tool: Callable[..., Any] | None = None,
+    progress: Callable[[Said], Any] | None = None,
+    failure_policy: FailurePolicy | None = None,
+    clock: Clock | None = None,
+) -> Agent:
+    """Make an agent: the action of a step, or something to run by itself.
+
+    `task` is a prompt whose placeholders name what the step reads; `run(task)` does without.
+    `output` is the contract of the answer, which in a step is the step's own output contract.  A
+    reply that breaks it is told to the model in sanitised words, `answer_retries` times.
+    `answer_via` says how the answer is given: `output` is the model's structured output, `tool` a
+    tool for it; None chooses.
+
+    The limits are those of `Limits`; None is none.  `max_tokens` bounds one answer, `timeout` in
+    seconds one call of the model; `options` go to the provider as they are.
+
+    Every call of a tool passes `guards`.  `allow` is a list of globs of tool names, `read_only`
+    lets only tools pass that read, `dry_run` describes calls that write instead of making them,
+    and `approve` answers what a guard wants asked, within `approval_timeout` seconds; without it
+    such a call is denied.
+
+    `on_tool_error` says what a failing tool leads to: `tell` the model, `retry` it `tool_retries`
+    times, `skip` it, `abort` the task, `ask` a person, or a function that says which.
+    `before_tool(request)` may deny a call by returning Deny or False, or by raising;
+    `after_tool(finished)` and `progress(said)` are told.  `failure_policy` says how a failing
+    model is retried outside of a step; inside, the step's policy does.
+
+    Raises ConfigError for whatever of this is wrong.
+    """
+    place = declared_here()
+    made = as_tools(tools)
+    plan = Plan(
+        _text("instructions", instructions),
+        tuple(each.spec for each in made),
+        Limits(
+            max_iterations,
+            max_tool_calls,
+            max_input_tokens,
+            max_output_tokens,
+            max_total_tokens,
+            max_usd,
+            max_seconds,
+            max_repeated_calls,
+            max_repeated_texts,
+        ),
+        via=answer_via or _via(model, bool(made)),
+        answer_retries=answer_retries,
+        most_calls={each.name: each.max_calls for each in made if each.max_calls is not None},
+        max_tokens=max_tokens,
+        timeout=timeout,
+        temperature=temperature,
+        options=dict(options or {}),
+    )
+    if output is not None:
+        plan = _with_answer(plan, compile_contract(output, where=place, label="output= of agent()"))
+    before: list[Guard] = [only_reading] if read_only else []
+    if allow is not None:
+        before.append(allow_list(allow))
+    desk = Desk(
+        {each.name: each for each in made},
+        (*before, *_guards(guards)),
+        _callable("approve", approve),
+        approval_timeout,
+        dry_run,
+        _strategy(on_tool_error),
+        tool_retries,
+        _callable("before_tool", before_tool),
+        _callable("after_tool", after_tool),
+    )
+    settings = Settings(
+        _model(model),
+        plan,
+        desk,
+        None if task is None else parse_template(_text("task", task), where=place, label="task="),
+        failure_policy,
+        clock or SystemClock(),
+        _callable("progress", progress),
+    )
+    return Agent(settings, task)
+
+
+def _with_answer(plan: Plan, contract: Contract) -> Plan:
+    schema = contract.json_schema("validation")
+    if schema.get("type") == "string":  # what a model says is a text anyway
+        return dataclasses.replace(plan, answer=contract, schema=None, wrapped=False)
+    fitted, wrapped = wrapped_schema(schema)
+    return dataclasses.replace(plan, answer=contract, schema=fitted, wrapped=wrapped)
+
+
+def _via(model: Any, tools: bool) -> Via:  # noqa: FBT001 - read at its one call
+    """Choose how the answer is given: some models cannot do it beside tools."""
+    return "tool" if tools and not getattr(model, "output_beside_tools", True) else "output"
+
+
+def _model(model: Any) -> Model:
+    if all(hasattr(model, name) for name in ("provider", "name", "stream", "stream_async")):
+        return model  # type: ignore[no-any-return]
+    raise ConfigError(
+        "an agent has no model",
+        where=declared_here(),
+        expected="an adapter such as ClaudeAdapter(), or a ScriptedModel",
+        found="a name" if isinstance(model, str) else type(model).__name__,
+    )
+
+
+def _text(option: str, given: Any) -> str:
+    if isinstance(given, str):
+        return given
+    raise ConfigError(
+        f"{option} of agent() is no text", where=declared_here(), found=type(given).__name__
+    )
+
+
+def _callable(option: str, given: Any) -> Any:
+    if given is None or callable(given):
+        return given
+    raise ConfigError(
+        f"{option} of agent() is not callable", where=declared_here(), found=type(given).__name__
+    )
+
+
+def _guards(guards: Iterable[Any]) -> tuple[Guard, ...]:
+    if callable(guards):
+        raise ConfigError(
+            "guards= is one guard, not a list", where=declared_here(), fix="write guards=[guard]"
+        )
+    return tuple(_callable("a guard", guard) for guard in guards)
+
+
+def _strategy(given: Any) -> Any:
+    if callable(given) or given in ("tell", "retry", "skip", "abort", "ask"):
+        return given
+    raise ConfigError(
+        "on_tool_error of agent() is no strategy",
+        where=declared_here(),
+        expected="tell, retry, skip, abort, ask or a function",
+        found=repr(given[:40]) if isinstance(given, str) else type(given).__name__,
+    )

@@ -1,0 +1,262 @@
+"""Tool calls of one turn, all at once, as tasks of the running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any
+
+from kairos.agents.calls import Do, Done, carry_out
+from kairos.agents.engagement import Engagement, ToolProgress, ToolStarted, joined
+from kairos.agents.events import Decided, ToolFinished
+from kairos.agents.loop import Called
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+
+    from kairos.agents.engagement import Said
+    from kairos.agents.limits import AgentStop
+    from kairos.agents.slots import Slots
+    from kairos.models import ToolCall
+
+__all__ = ["AsyncCrew"]
+
+_LOOK = 0.05
+"""How often, in seconds, a flag is looked at that tells nobody of its change."""
+
+
+class AsyncCrew:
+    """The calls of one turn; `called` is what came of them once `call` has ended."""
+
+    def __init__(
+        self, engagement: Engagement, calls: tuple[ToolCall, ...], decided: Mapping[str, Decided]
+    ) -> None:
+        self._engagement = engagement
+        self._calls = calls
+        self._decided = decided
+        self._said: asyncio.Queue[Said | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._person = asyncio.Lock()
+        self._over = False
+        self._made: list[Decided] = []
+        self._results: list[ToolFinished] = []
+        self.called = Called(())
+
+    async def call(self) -> AsyncGenerator[Said]:
+        """Make the calls, and give out what happens; closing it cancels what runs."""
+        tasks = [asyncio.create_task(self._one(call)) for call in self._calls]
+        for task in tasks:
+            task.add_done_callback(lambda _: self._said.put_nowait(None))
+        stop: AgentStop | None = None
+        open_ = len(tasks)
+        try:
+            while open_ and stop is None:
+                said = await self._next()
+                if said is None:
+                    open_ = sum(not task.done() for task in tasks)
+                elif not isinstance(said, _Tick):
+                    yield said
+                stop = self._why_stop() if open_ else None
+        finally:
+            self._over = True
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        while not self._said.empty():
+            left = self._said.get_nowait()
+            if left is not None:
+                yield left
+        now = self._engagement.now
+        self.called = Called(tuple(self._results), tuple(self._made), stop, now)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    def _why_stop(self) -> AgentStop | None:
+        engagement = self._engagement
+        if engagement.cancelled:
+            return "cancelled"
+        until = engagement.until
+        return "seconds" if until is not None and engagement.clock.monotonic() >= until else None
+
+    async def _next(self) -> Said | _Tick | None:
+        engagement = self._engagement
+        until, seconds = engagement.until, None
+        if until is not None:
+            seconds = engagement.clock.span(until - engagement.clock.monotonic(), idle=False)
+        if engagement.signalled:
+            seconds = _LOOK if seconds is None else min(seconds, _LOOK)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._said.get()
+        except TimeoutError:
+            return _TICK
+
+    # --- one call
+
+    async def _one(self, call: ToolCall) -> None:
+        engagement = self._engagement
+
+        def tell(value: Any) -> None:
+            self._loop.call_soon_threadsafe(self._tell, call, value)
+
+        bind = engagement.bind(call.id, lambda: self._over, tell)
+        steps = carry_out(call, engagement.desk, bind, self._decided.get(call.id))
+        done: Done | None = None
+        try:
+            while True:
+                step = steps.send(done)
+                done = None
+                if isinstance(step, Decided):
+                    made = step._replace(at=engagement.now)
+                    engagement.keep(made)
+                    self._made.append(made)
+                    self._said.put_nowait(made)
+                elif step.kind == "person":
+                    async with self._person:
+                        done = await self._done(call, step)
+                else:
+                    done = await self._placed(call, step)
+        except StopIteration as ended:
+            finished: ToolFinished = ended.value._replace(at=engagement.now)
+            engagement.keep(finished)
+            self._results.append(finished)
+            self._said.put_nowait(finished)
+        finally:
+            steps.close()
+
+    def _tell(self, call: ToolCall, value: Any) -> None:
+        if not self._over:
+            self._said.put_nowait(ToolProgress(call.id, call.name, value))
+
+    async def _placed(self, call: ToolCall, step: Do) -> Done:
+        slots = step.slots
+        if slots is None or not slots.bounded:
+            return await self._done(call, step)
+        await _enter(slots)
+        try:
+            return await self._done(call, step)
+        finally:
+            slots.leave()
+
+    async def _done(self, call: ToolCall, step: Do) -> Done:
+        clock = self._engagement.clock
+        if step.kind == "tool":
+            self._said.put_nowait(ToolStarted(call.id, call.name))
+        began = clock.monotonic()
+        gone = threading.Event()
+        limit = asyncio.timeout(step.timeout)
+        try:
+            async with limit:
+                value = await self._value(call, step, gone)
+        except TimeoutError as error:
+            if limit.expired():
+                return Done(fate="timeout", seconds=clock.monotonic() - began)
+            return Done(error=error, seconds=clock.monotonic() - began)
+        except Exception as error:  # noqa: BLE001 - a tool may raise anything at all
+            return Done(error=error, seconds=clock.monotonic() - began)
+        finally:
+            gone.set()
+        return Done(value, seconds=clock.monotonic() - began)
+
+    async def _value(self, call: ToolCall, step: Do, gone: threading.Event) -> Any:
+        if step.kind == "rule" or self._is_async(call, step):
+            value = step.function()
+        else:
+            value = await _on_a_thread(lambda: self._on_thread(call, step, gone))
+        if inspect.isasyncgen(value):
+            return await self._drained(call, value)
+        return await value if inspect.isawaitable(value) else value
+
+    def _is_async(self, call: ToolCall, step: Do) -> bool:
+        if step.kind == "person":
+            return inspect.iscoroutinefunction(self._engagement.desk.approve)
+        return self._engagement.desk.tools[call.name].signature.kind.startswith("async")
+
+    def _on_thread(self, call: ToolCall, step: Do, gone: threading.Event) -> Any:
+        value = step.function()
+        if not inspect.isgenerator(value):
+            return value
+        found = []
+        try:
+            for part in value:
+                if gone.is_set():
+                    break
+                found.append(part)
+                self._loop.call_soon_threadsafe(self._tell, call, part)
+        finally:
+            value.close()
+        return joined(found)
+
+    async def _drained(self, call: ToolCall, parts: Any) -> Any:
+        found = []
+        try:
+            async for part in parts:
+                found.append(part)
+                self._tell(call, part)
+        finally:
+            await parts.aclose()
+        return joined(found)
+
+
+class _Tick:
+    """Nothing was said: it is time to look around."""
+
+
+_TICK = _Tick()
+
+
+async def _enter(slots: Slots) -> None:
+    loop = asyncio.get_running_loop()
+    free: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(_set, free)
+
+    if slots.enter(wake):
+        return
+    try:
+        await free
+    except asyncio.CancelledError:
+        if not slots.withdraw(wake):
+            slots.leave()
+        raise
+
+
+def _set(free: asyncio.Future[None]) -> None:
+    if not free.done():
+        free.set_result(None)
+
+
+async def _on_a_thread(function: Callable[[], Any]) -> Any:
+    """Call a function on a thread of its own, which nobody joins if it gets stuck."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        value: Any = None
+        error: BaseException | None = None
+        try:
+            value = context.run(function)
+        except StopIteration:
+            error = RuntimeError("a tool raised StopIteration")
+        except BaseException as raised:  # noqa: BLE001 - a tool may raise anything at all
+            error = raised
+        try:
+            loop.call_soon_threadsafe(settle, value, error)
+        except RuntimeError:  # the loop is closed: nobody waits any longer
+            return
+
+    threading.Thread(target=work, name="kairos-tool", daemon=True).start()
+    return await future

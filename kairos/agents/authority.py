@@ -1,0 +1,171 @@
+"""Who may do what: every call of a tool goes through a chain of guards before it is made.
+
+A guard is a function of a ToolRequest that answers `Allow`, `Rewrite`, `Deny` or `Ask` (None is
+`Allow`).  One denial denies, whatever the others say; a guard that fails, or answers anything
+else, denies.  What a guard rewrites is held to the tool's contract again and goes through the
+whole chain anew, so that no guard lets pass what it has not seen.  What is to be asked is asked of
+a person last, and the answer holds for these very arguments and no others.
+"""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from kairos.contracts.contract import ContractBroken
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+
+    from kairos.agents.tools import Tool
+
+__all__ = [
+    "Allow",
+    "Ask",
+    "Decision",
+    "Deny",
+    "Guard",
+    "Question",
+    "Rewrite",
+    "ToolRequest",
+    "allow_list",
+    "canonical",
+    "judge",
+    "only_reading",
+]
+
+_REWRITES = 8
+
+
+class ToolRequest(NamedTuple):
+    """A call that is to be made: `arguments` are plain JSON, checked, and a copy of their own.
+
+    `hash` is the SHA-256 of their canonical JSON.
+    """
+
+    tool: str
+    effect: str
+    arguments: Mapping[str, Any]
+    hash: str
+
+
+class Allow(NamedTuple):
+    """Nothing speaks against it."""
+
+    reason: str = ""
+
+
+class Rewrite(NamedTuple):
+    """It may be made with these arguments instead."""
+
+    arguments: Mapping[str, Any]
+    reason: str = ""
+
+
+class Deny(NamedTuple):
+    """It must not be made."""
+
+    reason: str = ""
+
+
+class Ask(NamedTuple):
+    """A person is to decide."""
+
+    question: str = ""
+
+
+Guard: TypeAlias = Callable[[ToolRequest], Any]
+
+
+class Question(NamedTuple):
+    """What a person is asked: whether a tool may be called with these very arguments."""
+
+    tool: str
+    effect: str
+    arguments: Mapping[str, Any]
+    hash: str
+    question: str
+    call: str
+
+
+class Decision(NamedTuple):
+    """What the chain decided: `verdict` is `allow`, `deny` or `ask`, of these `arguments`."""
+
+    verdict: str
+    arguments: bytes
+    hash: str
+    reason: str = ""
+    question: str = ""
+
+
+def canonical(raw: bytes) -> tuple[bytes, str]:
+    """Return JSON with sorted keys and no blanks, and its SHA-256."""
+    text = json.dumps(json.loads(raw), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    written = text.encode("utf-8", "surrogatepass")
+    return written, hashlib.sha256(written).hexdigest()
+
+
+def judge(
+    tool: Tool, raw: bytes, guards: Sequence[Guard]
+) -> Generator[Callable[[], Any], Any, Decision]:
+    """Put a call to the chain; yields each guard's question, to be sent its answer.
+
+    The answer of a guard that raised is the exception.
+    """
+    written, digest = canonical(raw)
+    for _ in range(_REWRITES):
+        asked: list[str] = []
+        rewritten = None
+        for guard in guards:
+            request = ToolRequest(tool.name, tool.effect, json.loads(written), digest)
+            said = yield lambda guard=guard, request=request: guard(request)  # type: ignore[misc]
+            if said is None or isinstance(said, Allow):
+                continue
+            if isinstance(said, Ask):
+                asked.append(str(said.question))
+            elif isinstance(said, Rewrite):
+                rewritten = said
+                break
+            else:
+                return Decision("deny", written, digest, _why(said))
+        if rewritten is None:
+            verdict = "ask" if asked else "allow"
+            return Decision(verdict, written, digest, "", "; ".join(filter(None, asked)))
+        before = digest
+        try:
+            checked = tool.signature.arguments.check_output(copy.deepcopy(rewritten.arguments))
+        except ContractBroken:
+            return Decision("deny", written, digest, "a guard rewrote it to what the tool refuses")
+        written, digest = canonical(checked)
+        if digest == before:
+            guards = [one for one in guards if one is not guard]
+    return Decision("deny", written, digest, "the guards rewrite it without end")
+
+
+def _why(said: object) -> str:
+    if isinstance(said, Deny):
+        return said.reason if isinstance(said.reason, str) else ""
+    if isinstance(said, BaseException):
+        return "a guard failed"
+    return "a guard did not answer"
+
+
+def only_reading(request: ToolRequest) -> Allow | Deny:
+    """Let nothing pass but tools that read."""
+    return Allow() if request.effect == "read" else Deny("only reading is allowed")
+
+
+def allow_list(patterns: Iterable[str]) -> Guard:
+    """Return a guard that lets pass the tools whose names match one of the globs."""
+    globs = tuple(patterns)
+
+    def listed(request: ToolRequest) -> Allow | Deny:
+        if any(fnmatch.fnmatchcase(request.tool, glob) for glob in globs):
+            return Allow()
+        return Deny("this tool is not on the list of those allowed")
+
+    return listed

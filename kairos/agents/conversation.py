@@ -1,0 +1,317 @@
+"""The state of an agent's conversation, as the events make it.
+
+Every method is pure of the world: the same events give the same state.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kairos.agents.events import Decided, ModelAnswered, ModelFailed, TaskGiven, ToolFinished
+from kairos.agents.limits import AgentStop, Used
+from kairos.agents.plan import FINAL, final_spec
+from kairos.agents.transcript import Transcript
+from kairos.contracts.contract import ContractBroken
+from kairos.enums import FailureType
+from kairos.exceptions import ValidationError
+from kairos.models import Message, Request, Text, ToolCall, ToolResult
+from kairos.security import sanitize_retry_context
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kairos.agents.plan import Plan
+    from kairos.contracts.field_errors import FieldValidationError
+
+__all__ = ["Conversation", "Turn"]
+
+_ACCEPTED = "accepted"
+_NOT_RUN = "not run: the task ended with this turn"
+_NO_MORE = "not run: the agent may make no more calls"
+_TOOL_USED_UP = "not run: this tool may not be called again in this task"
+_BROKEN_OFF = "not finished: the agent was stopped"
+
+
+class Turn(NamedTuple):
+    """What an answer of the model leads to.
+
+    `calls` are to be made; `told` holds, by the id of the call, what is said of those that are
+    not.  `ends` says why the task is over, if it is.
+    """
+
+    calls: tuple[ToolCall, ...] = ()
+    order: tuple[ToolCall, ...] = ()
+    told: tuple[ToolResult, ...] = ()
+    ends: AgentStop | None = None
+    answer: bytes | str | None = None
+
+
+class Conversation:
+    """Where an agent stands: its messages, what it has used, and what it has seen before."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.transcript = Transcript()
+        self.used = Used()
+        self.elapsed = 0.0
+        self.events: list[Any] = []
+        self._ids: set[str] = set()
+        self._begin_counting()
+        self._tools, self._schema = plan.tools, plan.schema
+        if plan.schema is not None and plan.by_tool:
+            self._tools, self._schema = (*plan.tools, final_spec(plan.schema)), None
+
+    def _begin_counting(self) -> None:
+        self._started = self.elapsed
+        self._first = len(self.events)
+        self._calls_of: dict[str, int] = {}
+        self._seen: dict[int, int] = {}
+        self._last_text, self._same_texts = "", 0
+        self._faults = 0
+
+    @property
+    def task_began(self) -> float:
+        """How long the agent had run when its task began, in seconds."""
+        return self._started
+
+    @property
+    def task_seconds(self) -> float:
+        """How long it has worked on its task."""
+        return self.elapsed - self._started
+
+    @property
+    def task_events(self) -> list[Any]:
+        """What has happened since the task was given."""
+        return self.events[self._first :]
+
+    # --- what is told
+
+    def begin(self, task: TaskGiven) -> None:
+        """Take up a task.  Limits count anew; the conversation goes on."""
+        self.used = Used()
+        self.passed(task.at)
+        self._begin_counting()
+        self.events.append(task)
+        for message in task.messages:
+            self.transcript.add(message)
+
+    def passed(self, at: float) -> None:
+        """Take note of how long the agent has run."""
+        self.elapsed = max(self.elapsed, at)
+
+    def failed(self, event: ModelFailed) -> None:
+        """Take note of a call that failed: what it consumed counts."""
+        self.events.append(event)
+        self.passed(event.at)
+        if event.usage is not None:
+            self.used.add(event.usage)
+
+    def answered(self, event: ModelAnswered) -> Turn:
+        """Take in an answer, and say what it leads to."""
+        self.events.append(event)
+        self.passed(event.at)
+        self.used.iterations += 1
+        self.used.add(event.usage)
+        message, calls = self._named_apart(event.message)
+        self.transcript.add(message)
+        if event.stop in ("refused", "filtered", "length"):
+            self._unanswered(calls)
+            return Turn(ends="cut_off" if event.stop == "length" else event.stop)
+        text = message.text
+        if self._repeats_itself(text):
+            self._unanswered(calls)
+            return Turn(ends="repeated_text")
+        return self._called_for(calls) if calls else self._said(text)
+
+    def decided(self, event: Decided) -> None:
+        """Take note of what was decided of a call."""
+        self.events.append(event)
+        self.passed(event.at)
+
+    def finished(
+        self, turn: Turn, results: Mapping[str, ToolFinished], stop: AgentStop | None
+    ) -> Turn:
+        """Take in what came of the calls of a turn; the model hears of it in their order."""
+        told = {one.id: one for one in turn.told}
+        ends: AgentStop | None = stop
+        for call in turn.calls:
+            one = results.get(call.id)
+            if one is None:
+                one = ToolFinished(call.id, call.name, _BROKEN_OFF, "cancelled", at=self.elapsed)
+            self.events.append(one)
+            self.passed(one.at)
+            told[call.id] = ToolResult(call.id, call.name, one.content, one.failed)
+            if one.ends and ends is None:
+                ends = "tool_failed"
+            if self._seen_before(call, one) and ends is None:
+                ends = "repeated_calls"
+        self._tell(tuple(told[call.id] for call in turn.order))
+        if ends is None and turn.ends is None and self._no_more_calls:
+            ends = "tool_calls"
+        return Turn(ends=ends)
+
+    # --- what is asked
+
+    def over(self) -> AgentStop | None:
+        """Return which limit is reached, if one is."""
+        return self.used.over(self.plan.limits, self.task_seconds)
+
+    def request(self) -> Request:
+        """Return what the model is asked next."""
+        plan, limits = self.plan, self.plan.limits
+        most, timeout = plan.max_tokens, plan.timeout
+        if limits.output_tokens is not None:
+            most = min(most, limits.output_tokens - self.used.output)
+        if limits.total_tokens is not None:
+            most = min(most, limits.total_tokens - self.used.total)
+        if limits.seconds is not None:
+            timeout = min(timeout, limits.seconds - self.task_seconds)
+        return Request(
+            self.transcript.snapshot(),
+            plan.system,
+            self._tools,
+            self._schema,
+            max_tokens=most,
+            temperature=plan.temperature,
+            timeout=timeout,
+            options=plan.options,
+        )
+
+    # --- one answer
+
+    def _named_apart(self, message: Message) -> tuple[Message, tuple[ToolCall, ...]]:
+        """Return a message whose calls have ids, no two the same in the whole conversation."""
+        calls: list[ToolCall] = []
+        again = False
+        for part in message.parts:
+            if isinstance(part, ToolCall):
+                if not part.id or part.id in self._ids:
+                    part = part._replace(id=self._fresh(part.id or "call"))  # noqa: PLW2901
+                    again = True
+                self._ids.add(part.id)
+                calls.append(part)
+        if again:
+            fresh = iter(calls)
+            parts = tuple(next(fresh) if isinstance(p, ToolCall) else p for p in message.parts)
+            message = Message(message.role, parts)
+        return message, tuple(calls)
+
+    def _fresh(self, name: str) -> str:
+        number = len(self._ids)
+        while (made := f"{name[:40]}-{number}") in self._ids:
+            number += 1
+        return made
+
+    def _repeats_itself(self, text: str) -> bool:
+        most = self.plan.limits.repeated_texts
+        if not text or most is None:
+            return False
+        self._same_texts = self._same_texts + 1 if text == self._last_text else 1
+        self._last_text = text
+        return self._same_texts > most
+
+    def _seen_before(self, call: ToolCall, one: ToolFinished) -> bool:
+        most = self.plan.limits.repeated_calls
+        if most is None or one.outcome == "cancelled":
+            return False
+        key = hash((call.name, call.arguments, one.content))
+        seen = self._seen[key] = self._seen.get(key, 0) + 1
+        return seen > most
+
+    @property
+    def _no_more_calls(self) -> bool:
+        most = self.plan.limits.tool_calls
+        return most is not None and self.used.calls >= most
+
+    def _called_for(self, calls: tuple[ToolCall, ...]) -> Turn:
+        told: list[ToolResult] = []
+        left: list[ToolCall] = []
+        refused = False
+        for call in calls:
+            if call.name == FINAL and self.plan.by_tool:
+                answer, fault = self._judge(call.arguments)
+                if fault is None:
+                    self._tell_all(calls, call)
+                    return Turn(ends="answered", answer=answer)
+                refused = True
+                told.append(ToolResult(call.id, call.name, fault, failed=True))
+            elif why := self._not_allowed(call):
+                told.append(ToolResult(call.id, call.name, why, failed=True))
+            else:
+                self.used.calls += 1
+                left.append(call)
+        turn = Turn(tuple(left), calls, tuple(told))
+        if refused and self._faults > self.plan.answer_retries:
+            self._unanswered(calls)
+            return Turn(ends="invalid_answer")
+        return turn if left else self.finished(turn, {}, None)
+
+    def _not_allowed(self, call: ToolCall) -> str:
+        most = self.plan.limits.tool_calls
+        if most is not None and self.used.calls >= most:
+            return _NO_MORE
+        count = self._calls_of[call.name] = self._calls_of.get(call.name, 0) + 1
+        if count > self.plan.most_calls.get(call.name, count):
+            return _TOOL_USED_UP
+        return ""
+
+    def _said(self, text: str) -> Turn:
+        if self.plan.answer is None:
+            return Turn(ends="answered", answer=text)
+        answer, fault = self._judge(text)
+        if fault is None:
+            return Turn(ends="answered", answer=answer)
+        if self._faults > self.plan.answer_retries:
+            return Turn(ends="invalid_answer")
+        self.transcript.add(Message("user", (Text(fault),)))
+        return Turn()
+
+    def _judge(self, text: str) -> tuple[bytes, str | None]:
+        """Return the JSON of an answer, or what the model is told is wrong with it."""
+        contract = self.plan.answer
+        errors: tuple[FieldValidationError, ...] = ()
+        try:
+            if contract is None:
+                return text.encode(), None
+            return contract.check_output(contract.check_json(self._json(text))), None
+        except ContractBroken as broken:
+            errors = broken.errors
+        except ValueError:
+            pass
+        self._faults += 1
+        told = sanitize_retry_context(
+            None, ValidationError(), self._faults, FailureType.VALIDATION, list(errors)
+        )
+        return b"", json.dumps(told)
+
+    def _json(self, text: str) -> bytes:
+        """Return the JSON of an answer; a model may have put it into a fence."""
+        if self.plan.schema is None:
+            return json.dumps(text).encode()
+        inner = text.strip()
+        if inner.startswith("```") and inner.endswith("```"):
+            inner = inner.removeprefix("```").removeprefix("json").removesuffix("```")
+        if self.plan.wrapped:
+            found = json.loads(inner)
+            if isinstance(found, dict) and found.keys() == {"answer"}:
+                return json.dumps(found["answer"]).encode()
+        return inner.encode("utf-8", "replace")
+
+    def _unanswered(self, calls: tuple[ToolCall, ...]) -> None:
+        """Give every call its result: a conversation with an open call cannot go on."""
+        self._tell(tuple(ToolResult(c.id, c.name, _NOT_RUN, failed=True) for c in calls))
+
+    def _tell_all(self, calls: tuple[ToolCall, ...], final: ToolCall) -> None:
+        self._tell(
+            tuple(
+                ToolResult(c.id, c.name, _ACCEPTED)
+                if c is final
+                else ToolResult(c.id, c.name, _NOT_RUN, failed=True)
+                for c in calls
+            )
+        )
+
+    def _tell(self, results: tuple[ToolResult, ...]) -> None:
+        if results:
+            self.transcript.add(Message("tool", results))

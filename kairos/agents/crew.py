@@ -1,0 +1,396 @@
+"""Tool calls of one turn, all at once, on threads and on an event loop beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import queue
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from kairos.agents.calls import Do, Done, Steps, carry_out
+from kairos.agents.engagement import Engagement, ToolProgress, ToolStarted, joined
+from kairos.agents.events import Decided, ToolFinished
+from kairos.agents.loop import Called
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from kairos.agents.engagement import Said
+    from kairos.agents.limits import AgentStop
+    from kairos.models import ToolCall
+
+__all__ = ["Crew"]
+
+_LOOK = 0.05
+"""How often, in seconds, a flag is looked at that tells nobody of its change."""
+
+
+class _Job:
+    """One call on its way: its steps, and what of it is running."""
+
+    __slots__ = ("began", "call", "deadline", "doing", "gone", "started", "steps", "stop")
+
+    def __init__(self, call: ToolCall) -> None:
+        self.call = call
+        self.steps: Steps | None = None
+        self.doing: Do | None = None
+        self.gone = False
+        self.started = False
+        self.began = 0.0
+        self.deadline: float | None = None
+        self.stop: Callable[[], Any] | None = None
+
+    def is_gone(self) -> bool:
+        """Whether nobody waits for it any longer."""
+        return self.gone
+
+
+class _Turn:
+    """One turn's calls; the thread that drives the agent moves them on."""
+
+    def __init__(self, crew: Crew, calls: tuple[ToolCall, ...]) -> None:
+        self.crew = crew
+        self.jobs = {call.id: _Job(call) for call in calls}
+        self.open = len(calls)
+        self.results: list[ToolFinished] = []
+        self.decided: list[Decided] = []
+        self.said: deque[Said] = deque()
+        self.people: deque[tuple[_Job, Do]] = deque()
+        self.person_asked = False
+        self.news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+
+class Crew:
+    """Those who call tools for one task; `close` when it is over."""
+
+    def __init__(self, engagement: Engagement) -> None:
+        self._engagement = engagement
+        self._beside: _Beside | None = None
+
+    def call(
+        self, calls: tuple[ToolCall, ...], decided: Mapping[str, Decided]
+    ) -> Generator[Said, None, Called]:
+        """Make calls, and give out what happens; closing the generator cancels what runs."""
+        turn = _Turn(self, calls)
+        engagement = self._engagement
+        wake = engagement.clock.subscribe(lambda: turn.news.put(lambda: None))
+        alone = len(calls) == 1 and not engagement.signalled and engagement.until is None
+        stop: AgentStop | None = None
+        try:
+            for job in turn.jobs.values():
+                self._take_up(turn, job, decided.get(job.call.id), alone=alone)
+            while True:
+                while turn.said:
+                    yield turn.said.popleft()
+                if not turn.open:
+                    break
+                stop = self._wait(turn)
+                if stop is not None:
+                    self._cancel(turn)
+        finally:
+            wake()
+            self._cancel(turn)
+        return Called(tuple(turn.results), tuple(turn.decided), stop, engagement.now)
+
+    def now(self, function: Callable[[], Any]) -> Any:
+        """Call what decides, and wait for it where it is async."""
+        value = function()
+        return self._loop().run(value) if inspect.isawaitable(value) else value
+
+    def close(self) -> None:
+        """Let the event loop go, if there is one."""
+        if self._beside is not None:
+            self._beside.close()
+
+    # --- one call
+
+    def _take_up(self, turn: _Turn, job: _Job, decided: Decided | None, *, alone: bool) -> None:
+        def tell(value: Any) -> None:
+            told = ToolProgress(job.call.id, job.call.name, value)
+            turn.news.put(lambda: None if job.gone else turn.said.append(told))
+
+        engagement = self._engagement
+        bind = engagement.bind(job.call.id, job.is_gone, tell)
+        job.steps = carry_out(job.call, engagement.desk, bind, decided)
+        self._move(turn, job, None, alone=alone)
+
+    def _move(self, turn: _Turn, job: _Job, done: Done | None, *, alone: bool = False) -> None:
+        """Move a call on, up to what takes time."""
+        engagement = self._engagement
+        job.doing = job.stop = job.deadline = None
+        while job.steps is not None:
+            try:
+                step = job.steps.send(done)
+            except StopIteration as ended:
+                self._finish(turn, job, ended.value)
+                return
+            done = None
+            if isinstance(step, Decided):
+                made = step._replace(at=engagement.now)
+                engagement.keep(made)
+                turn.decided.append(made)
+                turn.said.append(made)
+            elif step.kind == "rule":
+                done = self._outcome(step)
+            elif step.kind == "person":
+                self._ask(turn, job, step)
+                return
+            elif alone and step.timeout is None and self._at_once(job, step):
+                turn.said.append(ToolStarted(job.call.id, job.call.name))
+                done = self._outcome(step)
+                if step.slots is not None:
+                    step.slots.leave()
+            else:
+                self._place(turn, job, step)
+                return
+
+    def _at_once(self, job: _Job, step: Do) -> bool:
+        """Whether a call needs no thread: nobody could end it early, and it finds a place."""
+        tool = self._engagement.desk.tools[job.call.name]
+        if tool.signature.kind != "sync":
+            return False
+        return step.slots is None or not step.slots.bounded or step.slots.enter(_nothing)
+
+    def _outcome(self, step: Do) -> Done:
+        began = self._engagement.now
+        try:
+            value = self.now(step.function)
+        except Exception as error:  # noqa: BLE001 - other people's code may raise anything
+            return Done(error=error, seconds=self._engagement.now - began)
+        return Done(value, seconds=self._engagement.now - began)
+
+    def _finish(self, turn: _Turn, job: _Job, finished: ToolFinished) -> None:
+        job.steps = None
+        turn.open -= 1
+        finished = finished._replace(at=self._engagement.now)
+        self._engagement.keep(finished)
+        turn.results.append(finished)
+        turn.said.append(finished)
+
+    # --- what takes time
+
+    def _ask(self, turn: _Turn, job: _Job, step: Do) -> None:
+        if turn.person_asked:
+            turn.people.append((job, step))
+            return
+        turn.person_asked = True
+        self._start(turn, job, step)
+
+    def _place(self, turn: _Turn, job: _Job, step: Do) -> None:
+        def placed() -> None:
+            turn.news.put(lambda: self._placed(turn, job, step))
+
+        job.doing = step
+        slots = step.slots
+        if slots is None or slots.enter(placed):
+            self._start(turn, job, step)
+        else:
+            job.stop = lambda: slots.withdraw(placed)
+
+    def _placed(self, turn: _Turn, job: _Job, step: Do) -> None:
+        if job.gone and step.slots is not None:
+            step.slots.leave()
+        else:
+            self._start(turn, job, step)
+
+    def _start(self, turn: _Turn, job: _Job, step: Do) -> None:
+        engagement = self._engagement
+        job.doing, job.began = step, engagement.clock.monotonic()
+        job.deadline = None if step.timeout is None else job.began + step.timeout
+        if step.kind == "tool":
+            turn.said.append(ToolStarted(job.call.id, job.call.name))
+        running = _Running(self, step)
+        job.stop = running.cancel
+
+        def tell(value: Any) -> None:
+            told = ToolProgress(job.call.id, job.call.name, value)
+            turn.news.put(lambda: None if job.gone else turn.said.append(told))
+
+        def work() -> None:
+            value, error = running.outcome(tell)
+            if step.slots is not None:
+                step.slots.leave()
+            ended = engagement.clock.monotonic()
+            turn.news.put(lambda: self._ended(turn, job, step, value, error, ended))
+
+        context = contextvars.copy_context()
+        threading.Thread(
+            target=context.run, args=(work,), name=f"kairos-tool-{job.call.name}", daemon=True
+        ).start()
+
+    def _ended(
+        self, turn: _Turn, job: _Job, step: Do, value: Any, error: BaseException | None, at: float
+    ) -> None:
+        if job.gone or job.doing is not step:
+            return  # it was given up
+        late = job.deadline is not None and at > job.deadline
+        if late:
+            value = error = None
+        self._over(turn, job, Done(value, error, "timeout" if late else "", at - job.began))
+
+    def _over(self, turn: _Turn, job: _Job, done: Done) -> None:
+        step = job.doing
+        self._move(turn, job, done)
+        if step is not None and step.kind == "person":
+            turn.person_asked = False
+            if turn.people:
+                self._ask(turn, *turn.people.popleft())
+
+    # --- waiting
+
+    def _wait(self, turn: _Turn) -> AgentStop | None:
+        """Wait for news, or for what is due; return why all of it must stop."""
+        engagement = self._engagement
+        now = engagement.clock.monotonic()
+        due = [job.deadline for job in turn.jobs.values() if job.deadline is not None]
+        until = engagement.until
+        if until is not None:
+            due.append(until)
+        seconds = engagement.clock.span(min(due) - now, idle=False) if due else None
+        if engagement.signalled:
+            seconds = _LOOK if seconds is None else min(seconds, _LOOK)
+        try:
+            news = turn.news.get(timeout=None if seconds is None else max(seconds, 0.0))
+        except queue.Empty:
+            pass
+        else:
+            news()
+        if engagement.cancelled:
+            return "cancelled"
+        now = engagement.clock.monotonic()
+        for job in turn.jobs.values():
+            if job.deadline is not None and now >= job.deadline and turn.news.empty():
+                self._give_up(job)
+                self._over(turn, job, Done(fate="timeout", seconds=now - job.began))
+        return "seconds" if until is not None and now >= until else None
+
+    def _give_up(self, job: _Job) -> None:
+        stop, job.stop = job.stop, None
+        if stop is not None:
+            stop()
+
+    def _cancel(self, turn: _Turn) -> None:
+        """Tell everything that still runs to stop, and wait for none of it."""
+        turn.people.clear()
+        for job in turn.jobs.values():
+            if job.steps is None or job.gone:
+                continue
+            job.gone = True
+            self._give_up(job)
+            steps, job.steps = job.steps, None
+            steps.close()
+            turn.open -= 1
+
+    def _loop(self) -> _Beside:
+        if self._beside is None:
+            self._beside = _Beside()
+        return self._beside
+
+
+def _nothing() -> None:
+    """Wait for nothing: whoever passes this asks again in another way."""
+
+
+class _Running:
+    """A function that runs on a thread; what it returns may go on on the event loop."""
+
+    def __init__(self, crew: Crew, step: Do) -> None:
+        self._crew = crew
+        self._step = step
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._stop: Callable[[], Any] | None = None
+
+    def outcome(self, tell: Callable[[Any], None]) -> tuple[Any, BaseException | None]:
+        """Return the value or the error; partial results are told as they come."""
+        try:
+            value = self._step.function()
+            if inspect.isgenerator(value):
+                return self._drained(value, tell), None
+            if inspect.isasyncgen(value):
+                value = _drained_async(value, tell)
+            if inspect.isawaitable(value):
+                return self._awaited(value), None
+        except BaseException as error:  # noqa: BLE001 - a tool may raise anything at all
+            return None, error
+        return value, None
+
+    def _drained(self, parts: Any, tell: Callable[[Any], None]) -> Any:
+        found = []
+        try:
+            for part in parts:
+                if self._cancelled:
+                    break
+                found.append(part)
+                tell(part)
+        finally:
+            parts.close()
+        return joined(found)
+
+    def _awaited(self, value: Any) -> Any:
+        with self._lock:
+            future = self._crew._loop().submit(value)  # noqa: SLF001 - the crew's own work
+            self._stop = future.cancel
+            if self._cancelled:
+                future.cancel()
+        return future.result()
+
+    def cancel(self) -> None:
+        """End it, where it can be ended from outside."""
+        with self._lock:
+            self._cancelled = True
+            if self._stop is not None:
+                self._stop()
+
+
+async def _drained_async(parts: Any, tell: Callable[[Any], None]) -> Any:
+    found = []
+    try:
+        async for part in parts:
+            found.append(part)
+            tell(part)
+    finally:
+        await parts.aclose()
+    return joined(found)
+
+
+class _Beside:
+    """An event loop on a thread of its own, for what is async in a plain run."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="kairos-agent-loop", daemon=True
+        )
+        self._thread.start()
+
+    def submit(self, awaitable: Any) -> Any:
+        """Start something; returns a future of this thread's kind."""
+        return asyncio.run_coroutine_threadsafe(_awaiting(awaitable), self._loop)
+
+    def run(self, awaitable: Any) -> Any:
+        """Do as `submit`, and wait."""
+        return self.submit(awaitable).result()
+
+    def close(self) -> None:
+        """Cancel what is left, and stop."""
+
+        async def end() -> None:
+            left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=1.0) if left else None
+            await self._loop.shutdown_asyncgens()
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(1.0)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+async def _awaiting(awaitable: Any) -> Any:
+    return await awaitable

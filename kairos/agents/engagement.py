@@ -1,0 +1,254 @@
+"""One task of an agent, as both drivers know it: what it works with, and what it is for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+
+from kairos.agents.conversation import Conversation
+from kairos.agents.desk import Desk, Progress, ToolContext
+from kairos.agents.events import (
+    AgentEvent,
+    Decided,
+    ModelAnswered,
+    ModelFailed,
+    TaskGiven,
+    ToolFinished,
+)
+from kairos.agents.loop import Stopped, turns
+from kairos.agents.result import AgentResult
+from kairos.budget import Spend
+from kairos.context import StepContext
+from kairos.enums import FailureAction, FailureType
+from kairos.failure import FailureEvent, FailurePolicy, FailureRouter
+from kairos.models import (
+    Model,
+    ModelError,
+    ModelResponse,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    UsageSeen,
+)
+from kairos.ports import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from kairos.agents.limits import AgentStop
+    from kairos.agents.loop import Loop
+    from kairos.agents.tools import Tool
+    from kairos.models import Request, TokenUsage
+
+__all__ = ["Engagement", "Final", "Said", "ToolProgress", "ToolStarted", "joined", "unfinished"]
+
+
+class ToolStarted(NamedTuple):
+    """A tool begins to run."""
+
+    call: str
+    tool: str
+
+
+class ToolProgress(NamedTuple):
+    """A running tool gave a partial result, or told how far it is."""
+
+    call: str
+    tool: str
+    value: Any
+
+
+class Final(NamedTuple):
+    """The task has ended, and every stream with it."""
+
+    result: AgentResult
+
+
+Said: TypeAlias = (
+    TextDelta | ReasoningDelta | ToolCallStarted | ToolCallDelta | UsageSeen
+    | ModelAnswered | ModelFailed | Decided | ToolStarted | ToolProgress | ToolFinished
+    | Progress | Final
+)  # fmt: skip
+"""What `stream` gives out."""
+
+
+@dataclass
+class Engagement:
+    """A task that is being worked on.
+
+    `record` keeps each event before anything follows from it.  `watched` says that somebody sees
+    the model's deltas, so that an answer that was begun cannot be begun again.  Inside a step,
+    `context` is the step's: its account is charged, and its engine decides about retries.
+    """
+
+    conversation: Conversation
+    model: Model
+    desk: Desk
+    context: StepContext[Any] | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    policy: FailurePolicy | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    record: Callable[[AgentEvent], None] | None = None
+    watched: bool = False
+    key: str = ""
+    error: Exception | None = None
+    failures: int = 0
+    shown: bool = False
+
+    def begin(self, task: TaskGiven | None, history: Iterable[AgentEvent] = ()) -> Loop:
+        """Return the loop, after what happened before; keeps the task, if it is new."""
+        events = list(history)
+        if task is not None:
+            self.keep(task)
+            events.append(task)
+        begun = max((event.at for event in events), default=0.0)
+        self._zero = self.clock.monotonic() - begun
+        return turns(self.conversation, events)
+
+    @property
+    def now(self) -> float:
+        """How long the agent has run, in seconds, without the time between a crash and now."""
+        return self.clock.monotonic() - self._zero
+
+    @property
+    def until(self) -> float | None:
+        """When wall time is up, on the clock; None for never."""
+        seconds = self.conversation.plan.limits.seconds
+        if seconds is None:
+            return None
+        return self._zero + self.conversation.task_began + seconds
+
+    @property
+    def signalled(self) -> bool:
+        """Whether somebody may cancel the task from outside while it waits."""
+        return self.context is not None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the step around it was told to stop."""
+        return self.context is not None and self.context.cancelled
+
+    def keep(self, event: AgentEvent) -> None:
+        """Keep an event."""
+        if self.record is not None:
+            self.record(event)
+
+    # --- the model
+
+    def reserved(self, request: Request) -> AbstractContextManager[Any]:
+        """Set aside what a call may cost.  Raises BudgetExceededError."""
+        if self.context is None:
+            return nullcontext()
+        reserved = self.context.reserve(**self._estimated(request))
+        return cast("AbstractContextManager[Any]", reserved)
+
+    async def reserved_async(self, request: Request) -> AbstractContextManager[Any]:
+        """Do as `reserved`, without blocking the event loop."""
+        if self.context is None:
+            return nullcontext()
+        reserved = await self.context.reserve_async(**self._estimated(request))
+        return cast("AbstractContextManager[Any]", reserved)
+
+    def _estimated(self, request: Request) -> dict[str, Any]:
+        del request
+        return {"llm_calls": 1}
+
+    def settle(self, reserved: Any, usage: TokenUsage | None) -> None:
+        """Book what a call consumed; what nobody knows is booked as it was reserved."""
+        if reserved is not None and usage is not None:
+            reserved.settle(
+                Spend(1, usage.input_tokens, usage.output_tokens, usage.estimated_cost_usd)
+            )
+
+    def stopped(self, reason: AgentStop, error: Exception | None = None) -> Stopped:
+        """Return what the loop is told when the task must end."""
+        self.error = error
+        return Stopped(reason, self.now)
+
+    def answered(self, response: ModelResponse, began: float) -> ModelAnswered:
+        """Return and keep an answer as an event."""
+        at = self.now
+        self.failures, self.shown = 0, False
+        event = ModelAnswered(
+            response.message, response.usage, response.stop, response.model, at - began, at
+        )
+        self.keep(event)
+        return event
+
+    def failed(self, error: ModelError, began: float) -> ModelFailed:
+        """Return and keep a failed call as an event."""
+        event = ModelFailed(error.kind, error.usage, self.now - began, self.now)
+        self.keep(event)
+        return event
+
+    def pause_before_retry(self, error: ModelError) -> float | None:
+        """Return how many seconds to wait before the model is asked again; None: not at all.
+
+        Inside a step the engine decides, and the agent goes on where it was.  What somebody has
+        seen of an answer already is not said to them twice.
+        """
+        self.failures += 1
+        if self.context is not None or self.shown:
+            return None
+        event = FailureEvent(self.model.name, FailureType.EXECUTION, error, self.failures)
+        decision = FailureRouter(self.policy).handle(event)
+        return decision.delay if decision.action is FailureAction.RETRY else None
+
+    # --- the tools
+
+    def bind(
+        self, call_id: str, cancelled: Callable[[], bool], tell: Callable[[Any], None]
+    ) -> Callable[[Tool, Mapping[str, Any]], Callable[[], Any]]:
+        """Return what puts arguments, and the context if it takes one, to a tool's function."""
+
+        def bound(tool: Tool, values: Mapping[str, Any]) -> Callable[[], Any]:
+            named = tool.signature.context
+            if named is None:
+                return lambda: tool.function(**values)
+            context = self._view(call_id, cancelled, tell)
+            return lambda: tool.function(**{**values, named: context})
+
+        return bound
+
+    def _view(
+        self, call_id: str, cancelled: Callable[[], bool], tell: Callable[[Any], None]
+    ) -> ToolContext:
+        around = self.context
+        key = hashlib.sha256(f"{self.key}\0{call_id}".encode()).hexdigest()[:32]
+        if around is None:
+            return ToolContext(
+                self.inputs, None, call_id, key, read=None, cancelled=cancelled, tell=tell
+            )
+        state = around.state
+        return ToolContext(
+            around.inputs,
+            around.item,
+            call_id,
+            key,
+            read=state.get,
+            cancelled=lambda: cancelled() or around.cancelled,
+            tell=tell,
+        )
+
+    def progress(self) -> Progress:
+        """Return how far it is."""
+        used = self.conversation.used
+        return Progress(used.iterations, used.calls, used.input, used.output, used.usd, self.now)
+
+
+def joined(parts: list[Any]) -> Any:
+    """Return the result of a stream of partial ones: texts joined, else the last."""
+    if parts and all(isinstance(part, str) for part in parts):
+        return "".join(parts)
+    return parts[-1] if parts else None
+
+
+def unfinished(model: Model) -> ModelError:
+    """Return the error of a stream that ended without its end."""
+    return ModelError(
+        "interrupted", "the answer ended before it was whole", provider=model.provider
+    )

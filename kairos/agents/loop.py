@@ -1,0 +1,189 @@
+"""The logic of an agent: a generator that asks, is told, and asks on.
+
+It knows no model, no tool, no clock and no thread.  It yields `Ask` to have a request answered and
+`Call` to have tools called, and is sent what came of it; it returns `Ended`.  What it is sent are
+the events themselves, so that the same events, told again, lead to the same place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from kairos.agents.conversation import Conversation, Turn
+from kairos.agents.events import Decided, ModelAnswered, ModelFailed, TaskGiven, ToolFinished
+from kairos.agents.limits import AgentStop
+from kairos.models import Request, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from kairos.agents.events import AgentEvent
+    from kairos.agents.plan import Plan
+
+__all__ = ["Ask", "Call", "Called", "Ended", "Loop", "Stopped", "resume", "turns"]
+
+
+class Ask(NamedTuple):
+    """The model is to answer; the loop is sent ModelAnswered, ModelFailed or Stopped."""
+
+    request: Request
+
+
+class Call(NamedTuple):
+    """Tools are to be called, all at once; the loop is sent Called.
+
+    `decided` holds, by the id of the call, what was decided already.
+    """
+
+    calls: tuple[ToolCall, ...]
+    decided: Mapping[str, Decided]
+
+
+class Called(NamedTuple):
+    """What came of the calls, in any order; `stop` ends the task for a reason from outside."""
+
+    results: tuple[ToolFinished, ...]
+    decided: tuple[Decided, ...] = ()
+    stop: AgentStop | None = None
+    at: float = 0.0
+
+
+class Stopped(NamedTuple):
+    """The task ends for a reason from outside."""
+
+    reason: AgentStop
+    at: float = 0.0
+
+
+class Ended(NamedTuple):
+    """The task has ended; `answer` is the JSON of a typed answer, or the text of a plain one."""
+
+    reason: AgentStop
+    answer: bytes | str | None = None
+
+
+Told: TypeAlias = ModelAnswered | ModelFailed | Called | Stopped
+Loop: TypeAlias = "Generator[Ask | Call, Told | None, Ended]"
+_Turns: TypeAlias = "Generator[Ask | Call, Told | None, Turn]"
+
+
+def resume(plan: Plan, events: Iterable[AgentEvent]) -> tuple[Conversation, Loop]:
+    """Return a conversation and its loop, which goes on where `events` end.
+
+    The first event is the task.  What was answered is not asked for again; of a turn that was
+    broken off, only the calls that did not finish are made.
+    """
+    conversation = Conversation(plan)
+    return conversation, turns(conversation, events)
+
+
+def turns(conversation: Conversation, events: Iterable[AgentEvent] = ()) -> Loop:
+    """Run a conversation to the end of its task; `events` are what happened before."""
+    past = _Past(events, conversation)
+    if past.task():
+        ended = yield from _task(conversation, past)
+        while past.task():
+            ended = yield from _task(conversation, past)
+        return ended
+    return (yield from _task(conversation, past))
+
+
+def _task(conversation: Conversation, past: _Past) -> Loop:
+    while True:
+        over = conversation.over()
+        if over is not None:
+            return Ended(over)
+        told: Told | None = past.answer()
+        if told is None and past.goes_on:
+            return Ended("cancelled")  # the next task was given before this one had ended
+        told = told or (yield Ask(conversation.request()))
+        if isinstance(told, ModelFailed):
+            conversation.failed(told)
+            continue
+        if not isinstance(told, ModelAnswered):
+            return Ended(_reason(told))
+        turn = conversation.answered(told)
+        if turn.ends is None and turn.calls:
+            turn = yield from _calls(conversation, past, turn)
+        if turn.ends is not None:
+            return Ended(turn.ends, turn.answer)
+
+
+def _calls(conversation: Conversation, past: _Past, turn: Turn) -> _Turns:
+    """Have the calls of a turn made, save those that were."""
+    results, decided = past.finished()
+    for each in decided.values():
+        conversation.decided(each)
+    left = tuple(call for call in turn.calls if call.id not in results)
+    if not left:
+        return conversation.finished(turn, results, None)
+    if past.goes_on:
+        return conversation.finished(turn, results, "cancelled")
+    called = yield Call(left, decided)
+    if not isinstance(called, Called):
+        return conversation.finished(turn, results, _reason(called))
+    for each in called.decided:
+        conversation.decided(each)
+    results.update((one.call, one) for one in called.results)
+    conversation.passed(called.at)
+    return conversation.finished(turn, results, called.stop)
+
+
+def _reason(told: object) -> AgentStop:
+    if isinstance(told, Stopped):
+        return told.reason
+    return (told.stop if isinstance(told, Called) else None) or "cancelled"
+
+
+class _Past:
+    """The events that are there already, in their order."""
+
+    __slots__ = ("_conversation", "_events")
+
+    def __init__(self, events: Iterable[AgentEvent], conversation: Conversation) -> None:
+        self._events = deque(events)
+        self._conversation = conversation
+
+    def task(self) -> bool:
+        """Begin the next task, if one was given."""
+        while self._events and not isinstance(self._events[0], TaskGiven):
+            self._events.popleft()
+        if not self._events:
+            return False
+        task = self._events.popleft()
+        assert isinstance(task, TaskGiven)  # noqa: S101 - for the type checker: see above
+        self._conversation.begin(task)
+        return True
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next that happened is another task."""
+        return bool(self._events) and isinstance(self._events[0], TaskGiven)
+
+    def answer(self) -> ModelAnswered | None:
+        """Return the next answer that was given already."""
+        while self._events and not isinstance(self._events[0], ModelAnswered | TaskGiven):
+            event = self._events.popleft()
+            if isinstance(event, ModelFailed):
+                self._conversation.failed(event)
+        if not self._events or isinstance(self._events[0], TaskGiven):
+            return None
+        answer = self._events.popleft()
+        return answer if isinstance(answer, ModelAnswered) else None
+
+    def finished(self) -> tuple[dict[str, ToolFinished], dict[str, Decided]]:
+        """Return what is known of a turn's calls: which finished, and what was decided of them."""
+        results: dict[str, ToolFinished] = {}
+        decided: dict[str, Decided] = {}
+        while self._events:
+            event = self._events[0]
+            if isinstance(event, ToolFinished):
+                results[event.call] = event
+            elif isinstance(event, Decided):
+                decided[event.call] = event
+            else:
+                break
+            self._events.popleft()
+        return results, decided

@@ -1,0 +1,72 @@
+"""What an agent's conversation is held to: all that the loop has to know beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from kairos.agents.limits import Limits
+from kairos.contracts.contract import Contract
+from kairos.models import ToolSpec
+from kairos.models.request import DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT
+
+__all__ = ["FINAL", "Plan", "Via", "final_spec", "wrapped_schema"]
+
+FINAL = "final_answer"
+"""The tool through which an answer is given where the model has no structured output of its own."""
+
+Via: TypeAlias = Literal["output", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The settings of a conversation; `tools` are what the model is shown.
+
+    `answer` is the contract of the answer, None for plain text, and `via` how the model gives it.
+    `schema` is what the model is held to, an object, which holds the answer itself under `answer`
+    where it is `wrapped`; None where the answer is a text.  `most_calls` says how often a tool may
+    be called in a task.
+    """
+
+    system: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    answer: Contract | None = None
+    schema: Mapping[str, Any] | None = None
+    wrapped: bool = False
+    via: Via = "output"
+    answer_retries: int = 2
+    most_calls: Mapping[str, int] = field(default_factory=dict)
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    timeout: float = DEFAULT_TIMEOUT
+    temperature: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def by_tool(self) -> bool:
+        """Whether the answer is the argument of a tool."""
+        return self.schema is not None and self.via == "tool"
+
+
+def wrapped_schema(schema: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """Return a schema whose root is an object, and whether the answer had to be wrapped for it.
+
+    Tools and most structured outputs take an object at the root, and an answer need not be one.
+    """
+    if schema.get("type") == "object":
+        return schema, False
+    found: dict[str, Any] = {
+        "type": "object",
+        "properties": {"answer": {k: one for k, one in schema.items() if k != "$defs"}},
+        "required": ["answer"],
+        "additionalProperties": False,
+    }
+    if "$defs" in schema:
+        found["$defs"] = schema["$defs"]
+    return found, True
+
+
+def final_spec(schema: Mapping[str, Any]) -> ToolSpec:
+    """Return the tool that takes an answer."""
+    return ToolSpec(FINAL, "Give the final answer; this ends the task.", schema)

@@ -1,0 +1,75 @@
+"""A conversation that only grows, and what it looked like at some moment, without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kairos.models import Message
+
+__all__ = ["Snapshot", "Transcript"]
+
+
+class Transcript:
+    """The messages of a conversation.  They are added, and never changed or taken away."""
+
+    __slots__ = ("_messages",)
+
+    def __init__(self, messages: Sequence[Message] = ()) -> None:
+        self._messages = list(messages)
+
+    def add(self, message: Message) -> None:
+        """Add one message."""
+        self._messages.append(message)
+
+    def snapshot(self) -> Snapshot:
+        """Return all messages as they are now, whatever is added later."""
+        return Snapshot(self._messages, len(self._messages))
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+
+class Snapshot(Sequence["Message"]):
+    """The first messages of a transcript.  Taking one costs the same however long it is."""
+
+    __slots__ = ("_length", "_messages")
+
+    def __init__(self, messages: list[Message], length: int) -> None:
+        self._messages = messages
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Message]:
+        return islice(self._messages, self._length)
+
+    @overload
+    def __getitem__(self, at: int) -> Message: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Message, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> Message | tuple[Message, ...]:
+        if isinstance(at, slice):
+            return tuple(self._messages[i] for i in range(*at.indices(self._length)))
+        index = at + self._length if at < 0 else at
+        if not 0 <= index < self._length:
+            raise IndexError("there is no such message")
+        return self._messages[index]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Snapshot | tuple | list):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"Snapshot({self._length} messages)"
