@@ -170,11 +170,8 @@ class Adapter:
         vendor.refuses(request, self._model)
         given = prepared(vendor, self._model, request)
         module = sdk(vendor.module, vendor.extra)
-        to = Connection(
-            key_of(vendor),
-            url_of(vendor, self._base_url, allow_localhost=self._allow_localhost),
-            request.timeout,
-        )
+        url = url_of(vendor, self._base_url, allow_localhost=self._allow_localhost)
+        to = Connection(key_of(vendor, url), url, request.timeout)
         return _Ready(module, to, vendor.arguments(given.request, self._model), given)
 
     def _exchange(self, ready: _Ready) -> Exchange:

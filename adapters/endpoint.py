@@ -17,8 +17,11 @@ __all__ = ["checked_url", "key_of", "url_of"]
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def key_of(vendor: Vendor) -> str:
-    """Return the provider's key.  Raises ConfigError where the environment has none."""
+def key_of(vendor: Vendor, url: str = "") -> str:
+    """Return the provider's key for an address.
+
+    Raises ConfigError where the environment has none; a server on this machine may need none.
+    """
     for name in vendor.keys:
         key = os.environ.get(name, "").strip()
         if key:
@@ -29,6 +32,8 @@ def key_of(vendor: Vendor) -> str:
                     fix=f"export {name}=... anew",
                 )
             return key
+    if vendor.keyless and urlsplit(url).hostname in _LOCAL:
+        return vendor.keyless
     raise ConfigError(
         f"there is no key for {vendor.title}",
         where=declared_here(),

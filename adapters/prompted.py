@@ -10,9 +10,10 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 from kairos.adapters.accounts import reserved, reserved_async
-from kairos.adapters.rendering import Shape, feedback, of_context, rendered
+from kairos.adapters.shape import Shape
 from kairos.contracts.contract import Contract
 from kairos.contracts.placeholders import parse_template
+from kairos.contracts.rendering import feedback, of_context, rendered
 from kairos.exceptions import ConfigError, ExecutionError, did_you_mean
 from kairos.models.errors import ModelError
 from kairos.models.parts import Message, Text

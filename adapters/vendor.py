@@ -225,6 +225,8 @@ class Vendor:
                  (a temperature, say)
     native       (Request, model) -> whether this model has structured output of its own
     forces_tools whether `request.forced` can be obeyed: the name of a tool that must be called
+    keyless      what a server on this machine is sent in place of a key that nobody has set; ""
+                 where none is reached without one
     """
 
     name: str
@@ -243,5 +245,6 @@ class Vendor:
     refuses: Callable[[Request, str], None] = lambda _request, _model: None
     native: Callable[[Request, str], bool] = lambda _request, _model: True
     forces_tools: bool = True
+    keyless: str = ""
     options: Mapping[str, Option] = field(default_factory=dict)
     schemas: Dialect = field(default_factory=Dialect)
