@@ -1,6 +1,6 @@
 """Every figure of kairos beside its floor, measured in the same run: `make bench`.
 
-    python benchmarks/run.py [--quick] [--json]
+    python benchmarks/run.py [--quick] [--json [FILE]]
 
 docs/performance.md says what each row measures and how.
 """
@@ -14,6 +14,7 @@ import platform
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import chains
@@ -114,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print.  A missed target is told, not an error: machines differ."""
     parser = argparse.ArgumentParser(description="Measure kairos beside its floors.")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one round")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    told = "print JSON in place of the table, or write it to FILE beside the table"
+    parser.add_argument("--json", nargs="?", const="", metavar="FILE", help=told)
     given = parser.parse_args(arguments)
     scale = Scale(quick=given.quick)
     begun = time.perf_counter()
@@ -125,6 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             passed = time.perf_counter() - begun
             print(f"{passed:5.1f} s  {row.what}", file=sys.stderr)
     if given.json:
+        Path(given.json).write_text(_as_json(rows, quick=given.quick) + "\n", encoding="utf-8")
+    if given.json == "":
         print(_as_json(rows, quick=given.quick))
     else:
         _print_table(rows, quick=given.quick)

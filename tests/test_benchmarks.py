@@ -50,26 +50,20 @@ KEYS = {
 }
 
 
-def quick(*options: str) -> str:
-    """Run the benchmarks at their smallest and return what they print."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--quick", *options]
+# One test, since all of it is measured anew for each.
+@pytest.mark.slow
+def test_every_row_is_measured_beside_its_floor_and_stands_in_the_table(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--quick", "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
 
-
-@pytest.mark.slow
-def test_every_row_is_measured_beside_its_floor() -> None:
-    told = json.loads(quick("--json"))
-    rows = {row["key"]: row for row in told["rows"]}
+    rows = {row["key"]: row for row in json.loads(file.read_text(encoding="utf-8"))["rows"]}
     assert rows.keys() == KEYS
     alone = {key for key, row in rows.items() if row["floor"] is None}
     assert all(key.startswith(("own_", "union_", "verify_")) for key in alone), "no peer, no floor"
     assert all(row["verdict"] is None for row in rows.values()), "too little to judge by"
 
-
-@pytest.mark.slow
-def test_the_table_prints_every_row_under_one_head() -> None:
-    head, *lines = quick().splitlines()
+    head, *lines = done.stdout.splitlines()
     assert head.split() == ["what", "unit", "kairos", "floor", "ratio", "target", "verdict"]
     assert lines.index("") == len(KEYS)

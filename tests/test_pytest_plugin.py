@@ -147,17 +147,25 @@ def test_a_workflow_beside_tests_is_collected_and_a_test_file_is_not(
     done.stdout.fnmatch_lines(["*tests/flow.py::broken one FAILED*"])
 
 
-def test_paths_and_keywords_select_as_they_always_do(project: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    "options, outcomes",
+    [
+        (["src/good.py"], {"passed": 1}),
+        (["src/good.py::reviews"], {"passed": 1}),
+        (["src"], {"passed": 1, "failed": 1}),
+        (["tests"], {"passed": 1}),
+        (["-k", "reviews"], {"passed": 1, "deselected": 2}),
+        (["-m", "kairos"], {"passed": 1, "failed": 1, "deselected": 1}),
+        (["-m", "not kairos"], {"passed": 1, "deselected": 2}),
+        (["-x", "src"], {"failed": 1}),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+def test_paths_and_keywords_select_as_they_always_do(
+    project: pytest.Pytester, options: list[str], outcomes: dict[str, int]
+) -> None:
     put(project, "src/bad.py", BAD)
-    run(project, "--kairos", "src/good.py").assert_outcomes(passed=1)
-    run(project, "--kairos", "src/good.py::reviews").assert_outcomes(passed=1)
-    run(project, "--kairos", "src").assert_outcomes(passed=1, failed=1)
-    run(project, "--kairos", "tests").assert_outcomes(passed=1)
-    run(project, "--kairos", "-k", "reviews").assert_outcomes(passed=1, deselected=2)
-    run(project, "--kairos", "-m", "kairos").assert_outcomes(passed=1, failed=1, deselected=1)
-    run(project, "--kairos", "-m", "not kairos").assert_outcomes(passed=1, deselected=2)
-    stopped = run(project, "--kairos", "-x", "src")
-    stopped.assert_outcomes(failed=1)
+    run(project, "--kairos", *options).assert_outcomes(**outcomes)
 
 
 def test_collecting_alone_runs_nothing(project: pytest.Pytester) -> None:
