@@ -416,9 +416,50 @@ class Calls:
         return through_a_module(ctx)
 
 
+class Client:
+    def __init__(self) -> None:
+        self.made = socket.socket
+        self.name = "a"
+
+    def send(self, ctx: StepContext) -> Any:
+        return self._send(ctx.inputs["name"])
+
+    def _send(self, name: str) -> Any:
+        return socket.create_connection((name, 1))
+
+    @staticmethod
+    def plain(name: str) -> Any:
+        return socket.create_connection((name, 1))
+
+    def held(self, ctx: StepContext) -> Any:
+        return self.made(ctx.inputs["name"])
+
+    def own_name(self, ctx: StepContext) -> Any:
+        return self.name + ctx.inputs["name"]
+
+
+CLIENT = Client()
+BOUND = CLIENT.send
+
+
+def through_helpers(ctx: StepContext) -> Any:
+    return through_a_helper(ctx)
+
+
+def handed(send: Any, ctx: StepContext) -> Any:
+    return send(ctx.inputs["name"])
+
+
 @pytest.mark.parametrize(
     "action, touches, evidence",
     [
+        (through_helpers, "network", "by fetch_page()"),
+        (CLIENT.send, "network", "by _send()"),
+        (CLIENT.held, "network", "through socket"),
+        (lambda ctx: [CLIENT.send(ctx)], "network", "by _send()"),
+        (lambda ctx: [BOUND(ctx)], "network", "by _send()"),
+        (lambda ctx: Client.plain(ctx.inputs["name"]), "network", "by plain()"),
+        (functools.partial(handed, CLIENT.send), "network", "by _send()"),
         (through_a_module, "network", "through socket, imported in test_labels.py:"),
         (through_a_helper, "network", "by fetch_page()"),
         (inside, "network", "through smtplib, imported in test_labels.py:"),
@@ -436,7 +477,9 @@ def test_libraries_that_the_code_refers_to_are_seen(
     assert evidence in seen.evidence
 
 
-@pytest.mark.parametrize("action", [harmless, act, len, lambda ctx: ctx.inputs["socket"]])
+@pytest.mark.parametrize(
+    "action", [harmless, act, len, lambda ctx: ctx.inputs["socket"], CLIENT.own_name]
+)
 def test_code_that_talks_to_nobody_is_not_suspected(action: Any) -> None:
     assert seen_touches(Step("a", action, read_keys=[])) == ()
 

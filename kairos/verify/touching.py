@@ -1,14 +1,18 @@
 """What a step talks to outside its process, as far as its code shows it.
 
 Names that the code refers to are looked up where it would look them up; what they resolve to is
-told by the module it comes from.  One level of helper functions in the same module is read too.
+told by the module it comes from.  The functions of the project that it calls are read too, and so
+are the methods of its own objects.
 Nothing is called, imported or asked for an attribute that its module does not hold already.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import linecache
+import os
 import re
 import types
 from pathlib import Path
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kairos.step import Step
+    from kairos.verify.code import Op
 
 __all__ = ["Seen", "seen_touches", "validators_touch"]
 
@@ -48,6 +53,8 @@ _TABLE: dict[str, str] = {
 # Of such a library, but it sends nothing.
 _QUIET = frozenset({"gethostname", "codes", "exceptions", "errors", "types", "TimeoutExpired"})
 _MOST_HELPERS = 20
+_PYTHON = Path(os.__file__).parent
+_KAIROS = Path(__file__).parents[1]
 _MOST_LAYERS = 20
 _MOST_VALIDATORS = 100
 _TOPS = frozenset(name.partition(".")[0] for name in _TABLE)
@@ -65,15 +72,13 @@ class Seen(NamedTuple):
 def seen_touches(step: Step) -> tuple[Seen, ...]:
     """Return what a step's code seems to touch, each kind once, with its first evidence."""
     found: dict[str, Seen] = {}
-    function = _innermost(step.action)
-    if function is not None:
-        helpers: list[types.FunctionType] = []
-        for seen in _in_function(function, helpers):
-            found.setdefault(seen.touches, seen)
-        for helper in helpers[:_MOST_HELPERS]:
-            for seen in _in_function(helper, []):
-                told = f"{seen.evidence}, by {helper.__name__}()"
-                found.setdefault(seen.touches, seen._replace(evidence=told))
+    first = _called(step.action)
+    waiting = [] if first is None else [first]
+    codes = {each.function.__code__ for each in waiting}
+    for nth, each in enumerate(waiting):  # which grows while it is gone through
+        for seen in _in_function(each, waiting if len(waiting) < _MOST_HELPERS else [], codes):
+            told = f"{seen.evidence}, by {each.function.__name__}()" if nth else seen.evidence
+            found.setdefault(seen.touches, seen._replace(evidence=told))
     return tuple(found.values())
 
 
@@ -92,19 +97,40 @@ def validators_touch(step: Step) -> tuple[Seen, ...]:
     return tuple(found.values())
 
 
-def _innermost(action: Any) -> types.FunctionType | None:
+class _Called(NamedTuple):
+    """A function that runs, with what is known of its closure and its first parameters."""
+
+    function: types.FunctionType
+    held: dict[str, Any]
+
+
+def _called(action: Any) -> _Called | None:
+    """Return the function that runs where something is called; None for what shows no code."""
+    given: tuple[Any, ...] = ()
+    named: dict[str, Any] = {}
     for _ in range(_MOST_LAYERS):
         if isinstance(action, functools.partial):
+            given, named = (*action.args, *given), {**action.keywords, **named}
             action = action.func
         elif "__wrapped__" in getattr(action, "__dict__", ()):
             action = action.__wrapped__
         else:
             break
-    return function_of(action) or function_of(type(action).__call__)
+    function = function_of(action)
+    if isinstance(action, types.MethodType):
+        given = (action.__self__, *given)
+    elif function is None:
+        function, given = function_of(type(action).__call__), (action, *given)
+    if function is None:
+        return None
+    parameters = zip(function.__code__.co_varnames, given, strict=False)
+    return _Called(function, {**_closure(function), **dict(parameters), **named})
 
 
-def _in_function(function: types.FunctionType, helpers: list[types.FunctionType]) -> Iterator[Seen]:
-    held = _closure(function)
+def _in_function(
+    called: _Called, helpers: list[_Called], codes: set[types.CodeType]
+) -> Iterator[Seen]:
+    function, held = called
     for code in codes_in(function.__code__):
         if not held and not any(_may_lead(name, function.__globals__) for name in code.co_names):
             continue  # most code refers to nothing of interest, and reading it all takes its time
@@ -113,21 +139,77 @@ def _in_function(function: types.FunctionType, helpers: list[types.FunctionType]
             if op.name == "IMPORT_NAME":
                 yield from _of_library(str(op.value), function, str(op.value), op.line)
                 continue
-            names = function.__globals__ if op.name in {"LOAD_GLOBAL", "LOAD_NAME"} else held
-            if op.name not in {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF"} or op.value not in names:
-                continue
-            thing = names[op.value]
-            if type(thing) is types.FunctionType and thing.__globals__ is function.__globals__:
-                helpers += [thing] if thing is not function and thing not in helpers else []
-            try:
-                dotted = _dotted(thing, [each.value for each in _attributes(ops, i + 1)])
-                said = _said_by(thing)
-            except Exception:  # noqa: BLE001, S112 - a foreign object may answer with anything
-                continue
-            if dotted is not None:
-                yield from _of_library(dotted, function, op.value, op.line)
-            for each in said:
-                yield Seen(each, op.value, f"through {op.value}, which says so")
+            names = held if op.name in _OF_FUNCTION else function.__globals__
+            if op.name in _LOADED and op.value in names:
+                attributes = [each.value for each in _attributes(ops, i + 1)]
+                leads = _followed(names[op.value], attributes)
+                for helper in filter(None, map(_helper, leads)):
+                    if helper.function.__code__ not in codes:
+                        codes.add(helper.function.__code__)
+                        helpers.append(helper)
+                yield from _of_things(leads, attributes, function, op)
+
+
+def _of_things(
+    leads: list[Any], attributes: list[str], function: types.FunctionType, op: Op
+) -> Iterator[Seen]:
+    try:
+        dotted = [_dotted(each, attributes[nth:]) for nth, each in enumerate(leads)]
+        said = _said_by(leads[0])
+    except Exception:  # noqa: BLE001 - a foreign object may answer with anything
+        return
+    for each in filter(None, dotted):
+        yield from _of_library(each, function, op.value, op.line)
+    for each in said:
+        yield Seen(each, op.value, f"through {op.value}, which says so")
+
+
+_OF_FUNCTION = frozenset({"LOAD_DEREF", "LOAD_FAST"})
+_LOADED = frozenset({"LOAD_GLOBAL", "LOAD_NAME", *_OF_FUNCTION})
+
+
+def _followed(thing: Any, attributes: list[str]) -> list[Any]:
+    """Return a thing and what its attributes lead to; nothing is computed for it."""
+    leads = [thing]
+    with contextlib.suppress(Exception):  # a foreign object may answer with anything
+        for attribute in attributes:
+            thing = _held_by(thing, attribute)
+            if thing is None:
+                break
+            leads.append(thing)
+    return leads
+
+
+def _held_by(thing: Any, attribute: str) -> Any:
+    own = getattr(thing, "__dict__", {})
+    if isinstance(thing, types.ModuleType):  # for an installed one its name says enough
+        return own.get(attribute) if _is_own(thing.__file__ or "") else None
+    if attribute in own:
+        inner = own[attribute]
+        return inner.__func__ if isinstance(inner, staticmethod | classmethod) else inner
+    inner = inspect.getattr_static(type(thing), attribute, None)
+    if isinstance(inner, staticmethod | classmethod):
+        return inner.__func__
+    return types.MethodType(inner, thing) if isinstance(inner, types.FunctionType) else inner
+
+
+def _helper(thing: Any) -> _Called | None:
+    """Return the function of the project's own that a name leads to."""
+    if not isinstance(thing, types.FunctionType | types.MethodType | functools.partial):
+        return None
+    called = _called(thing)
+    return called if called and _is_own(called.function.__code__.co_filename) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_own(file: str) -> bool:
+    """Tell a project's file from those of Python, of what is installed, and of kairos."""
+    path = Path(file)
+    if not file:
+        return False
+    if {"site-packages", "dist-packages"}.intersection(path.parts):
+        return False
+    return not any(path.is_relative_to(each) for each in (_PYTHON, _KAIROS))
 
 
 def _may_lead(name: str, names: dict[str, Any]) -> bool:
