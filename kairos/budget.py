@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from kairos.exceptions import BudgetExceededError, ConfigError
 from kairos.reserving import PATIENCE, Claim, Desk
 from kairos.source import declared_here
+from kairos.spending import Spend, Sum, picos
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE", "Budget", "Ledger", "Reservation", "Scope", "Spend"]
 
 Scope: TypeAlias = Literal["run", "step", "item"]
-
-_PICO = 10**12
-"""Money is added up in whole picodollars: sums of floats drift, and what was reserved must come
-back to the last digit.  The cheapest token there is costs ten thousand of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,59 +63,6 @@ class Budget:
             )
 
 
-class Spend(NamedTuple):
-    """What something cost.  `usd` is None when a price was not known."""
-
-    llm_calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    usd: float | None = 0.0
-
-    def plus(self, other: Spend) -> Spend:
-        """Add up; an unknown price makes the sum unknown."""
-        usd = None if self.usd is None or other.usd is None else self.usd + other.usd
-        return Spend(
-            self.llm_calls + other.llm_calls,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            usd,
-        )
-
-
-class _Sum:
-    """A sum of spending; `unknown` counts the prices that are missing from `picos`."""
-
-    __slots__ = ("calls", "picos", "read", "unknown", "written")
-
-    def __init__(self, spend: Spend = Spend()) -> None:  # noqa: B008 - it cannot change
-        self.calls, self.read, self.written, usd = spend
-        self.unknown = int(usd is None or not math.isfinite(usd))
-        self.picos = 0 if usd is None or self.unknown else _picos(usd)
-
-    def add(self, other: _Sum) -> None:
-        self.calls += other.calls
-        self.read += other.read
-        self.written += other.written
-        self.picos += other.picos
-        self.unknown += other.unknown
-
-    def take(self, other: _Sum) -> None:
-        self.calls -= other.calls
-        self.read -= other.read
-        self.written -= other.written
-        self.picos -= other.picos
-        self.unknown -= other.unknown
-
-    def spend(self) -> Spend:
-        usd = None if self.unknown else self.picos / _PICO
-        return Spend(self.calls, self.read, self.written, usd)
-
-
-def _picos(usd: float) -> int:
-    whole = int(usd)  # apart, so that a large sum keeps its small change
-    return whole * _PICO + round((usd - whole) * _PICO)
-
-
 class _Account:
     """The account of a run, a step or an item: what it may spend, has spent, has set aside."""
 
@@ -126,30 +70,30 @@ class _Account:
 
     def __init__(self, limits: Budget, spent: Spend, scope: Scope, name: str) -> None:
         self.limits = limits
-        self.most = None if limits.usd is None or math.isinf(limits.usd) else _picos(limits.usd)
-        self.spent = _Sum(spent)
-        self.held = _Sum()
+        self.most = None if limits.usd is None or math.isinf(limits.usd) else picos(limits.usd)
+        self.spent = Sum(spent)
+        self.held = Sum()
         self.scope: Scope = scope
         self.name = name
         self.tripped: tuple[str, str] | None = None
         self.until: float | None = None
 
-    def over(self, *sums: _Sum) -> tuple[str, str] | None:
+    def over(self, *sums: Sum) -> tuple[str, str] | None:
         """Say which limit the sum of some amounts is over, if any."""
-        limits, calls, tokens, picos = self.limits, 0, 0, 0
+        limits, calls, tokens, money = self.limits, 0, 0, 0
         for each in sums:
             calls += each.calls
             tokens += each.read + each.written
-            picos += each.picos
+            money += each.picos
         if limits.llm_calls is not None and calls > limits.llm_calls:
             return "llm_calls", self._told(f"LLM call limit reached: {limits.llm_calls}")
         if limits.tokens is not None and tokens > limits.tokens:
             return "tokens", self._told(f"token limit reached: {limits.tokens}")
-        if self.most is not None and picos > self.most:
+        if self.most is not None and money > self.most:
             return "usd", self._told(f"spending limit reached: {limits.usd} USD")
         return None
 
-    def unpriced(self, amount: _Sum) -> tuple[str, str] | None:
+    def unpriced(self, amount: Sum) -> tuple[str, str] | None:
         """Say that a price is not known, where that matters."""
         limits = self.limits
         if amount.unknown and limits.usd is not None and limits.unknown_prices == "refuse":
@@ -225,7 +169,7 @@ class Ledger:
         Raises BudgetExceededError when it is more than is left; from then on every charge does,
         and what the budget is of fails even when the action swallows the error.
         """
-        amount = _Sum(spend)
+        amount = Sum(spend)
         with self._desk.lock:
             for each in self._chain:
                 each.spent.add(amount)
@@ -333,7 +277,7 @@ class Reservation(Claim):
         super().__init__()
         self._chain = chain
         self._desk = desk
-        self._amount = _Sum(estimate)
+        self._amount = Sum(estimate)
         self._on_settled = on_settled
         self.estimate = estimate
         self.open = False
@@ -345,10 +289,7 @@ class Reservation(Claim):
         than was reserved is booked in full; where that is more than there was, the budget has run
         out and everything after this is refused.  Never raises.
         """
-        booked = _Sum(actual)
-        if booked.unknown:
-            booked.picos = self._amount.picos
-        self._close(booked)
+        self._close(actual)
 
     def release(self) -> None:
         """Give all of it back: no call was made."""
@@ -358,13 +299,20 @@ class Reservation(Claim):
         """Book all of it: what the call cost will not be known."""
         self.settle(self.estimate)
 
-    def _close(self, booked: _Sum | None) -> None:
+    def _close(self, actual: Spend | None) -> None:
+        if self.close(actual) and actual is not None and self._on_settled is not None:
+            self._on_settled(actual)
+
+    def close(self, actual: Spend | None) -> bool:
+        """Settle it, or release it for None, and tell nobody; False where that was done before."""
+        booked = None if actual is None else Sum(actual)
+        if booked is not None and booked.unknown:
+            booked.picos = self._amount.picos
         with self._desk.lock:
             if not self.open:
-                return
+                return False
             self._end(booked)
-        if booked is not None and self._on_settled is not None:
-            self._on_settled(booked.spend())
+        return True
 
     def __enter__(self) -> Self:
         return self
@@ -411,7 +359,7 @@ class Reservation(Claim):
                 return each.error(over[0], told)
         return self._chain[-1].error("", "others wait for the same budget")
 
-    def _end(self, booked: _Sum | None) -> None:
+    def _end(self, booked: Sum | None) -> None:
         self.open = False
         for each in self._chain:
             each.held.take(self._amount)

@@ -194,9 +194,16 @@ class BudgetExceededError(ExecutionError):
     budget: str = ""
 
     def __init__(
-        self, message: str = "", *, budget: str = "", scope: str = "run", **told: Unpack[Told]
+        self,
+        message: str = "",
+        *,
+        budget: str = "",
+        scope: str = "run",
+        step_id: str | None = None,
+        attempt: int | None = None,
+        **told: Unpack[Told],
     ) -> None:
-        super().__init__(message, retryable=False, **told)
+        super().__init__(message, step_id=step_id, attempt=attempt, retryable=False, **told)
         self.budget = budget
         self.scope = scope
 

@@ -32,6 +32,7 @@ FLOORS: dict[str, set[str]] = {
         "security",
         "skip",
         "source",
+        "spending",
     },
     "contracts": {
         "attempt",

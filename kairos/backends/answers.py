@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["read_outcome", "write_outcome"]
 
 _DETAILS = ("expected", "found", "fix")
-_SUBJECTS = ("key", "field")
+_SUBJECTS = ("key", "field", "scope", "budget")
 _ANCESTORS = 40
 
 

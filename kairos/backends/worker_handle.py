@@ -18,11 +18,13 @@ from kairos.attempt import Outcome, Recipe, Work, failure_of
 from kairos.backends.address import SCRIPT, Address, address_of, name_of
 from kairos.backends.answers import read_outcome
 from kairos.backends.wire import GarbledError, pack, receive
-from kairos.budget import Spend
-from kairos.exceptions import BudgetExceededError, WorkerCrashError
+from kairos.budget import Budget, Ledger, Spend
+from kairos.exceptions import BudgetExceededError, ExecutionError, WorkerCrashError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from kairos.budget import Reservation
 
 __all__ = ["WorkerProcess", "spend_of"]
 
@@ -63,6 +65,7 @@ class WorkerProcess:
         self._killed = False
         self._cancel_told = False
         self._spent: Spend | None = None
+        self._reserved: dict[int, Reservation] = {}
         try:
             self._process, self._line, self._life = _start()
         except OSError as error:
@@ -100,6 +103,9 @@ class WorkerProcess:
                 self._number = 0
         if self._killed:
             self.usable = False
+        for reservation in self._reserved.values():
+            reservation.keep()  # it was in use, for all that is known
+        self._reserved.clear()
         outcome.spent = self._spent
         return outcome
 
@@ -145,8 +151,8 @@ class WorkerProcess:
         read = partial(self._read, work, number)
         while True:
             head, blobs = receive(read, self._max_answer)
-            if head.get("kind") == "charge":
-                self._charge(work, head.get("spend"))
+            if head.get("kind") in ("charge", "reserve", "settle"):
+                self._account(work, head)
             elif head.get("kind") == "taken" and head.get("number") == number:
                 self.taken = True
             elif head.get("kind") == "answer" and head.get("number") == number:
@@ -173,17 +179,59 @@ class WorkerProcess:
             buffer += part
         return bytes(buffer)
 
-    def _charge(self, work: Work, told: Any) -> None:
+    def _account(self, work: Work, head: dict[str, Any]) -> None:
+        """Do for the worker what it asks of the account, and tell it what came of it."""
+        verdict: dict[str, Any] = {
+            "kind": "verdict",
+            "refused": None,
+            "fix": None,
+            "scope": "",
+            "budget": "",
+        }
+        try:
+            number = self._booked(work, head)
+        except BudgetExceededError as error:
+            told = {"refused": error.message, "fix": error.fix}
+            verdict |= {**told, "scope": error.scope, "budget": error.budget}
+        except ExecutionError as error:  # the attempt is not wanted any more
+            verdict |= {"refused": error.message}
+        else:
+            verdict |= {"number": number}
+        self._send(pack(verdict))
+
+    def _booked(self, work: Work, head: dict[str, Any]) -> int:
+        kind, told = head["kind"], head.get("spend")
+        if kind == "settle":
+            return self._settle(head.get("number"), told)
         spend = spend_of(told)
+        ledger = work.surroundings.ledger or Ledger(Budget(llm_calls=None))
+        if kind == "charge":
+            self._note(spend)
+            ledger.charge(spend)
+            return 0
+        wait: Any = head.get("wait")
+        if type(wait) not in (int, float):
+            raise GarbledError("asked to wait for no time")
+        fence = work.fence
+        reservation = ledger.reserve(
+            spend, wait=wait, given_up=lambda: fence.cancelled, on_settled=self._note
+        )
+        self._counted += 1
+        self._reserved[self._counted] = reservation
+        return self._counted
+
+    def _settle(self, number: Any, told: Any) -> int:
+        reservation = self._reserved.pop(number, None) if type(number) is int else None
+        if reservation is None:
+            raise GarbledError("settled what it had not reserved")
+        if told is None:
+            reservation.release()
+        else:
+            reservation.settle(spend_of(told))
+        return 0
+
+    def _note(self, spend: Spend) -> None:
         self._spent = spend if self._spent is None else self._spent.plus(spend)
-        refused = fix = None
-        ledger = work.surroundings.ledger
-        if ledger is not None:
-            try:
-                ledger.charge(spend)
-            except BudgetExceededError as error:
-                refused, fix = error.message, error.fix
-        self._send(pack({"kind": "verdict", "refused": refused, "fix": fix}))
 
     def _tell_cancelled(self, number: int) -> None:
         """Pass a cancellation on without ever blocking; where it cannot be sent, `_read` retries.
