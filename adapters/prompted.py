@@ -9,8 +9,8 @@ import functools
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
-from kairos.adapters.accounts import reserved, reserved_async
 from kairos.adapters.shape import Shape
+from kairos.contracts.accounts import reserved, reserved_async
 from kairos.contracts.contract import Contract
 from kairos.contracts.placeholders import parse_template
 from kairos.contracts.rendering import feedback, of_context, rendered

@@ -184,6 +184,11 @@ class Workflow:
         return self._input_names
 
     @property
+    def input_contract(self) -> Contract | None:
+        """The contract of what a run is given; None where no contract was declared."""
+        return self._inputs
+
+    @property
     def registry(self) -> SchemaRegistry:
         """The contracts of all steps."""
         if self._registry is None:

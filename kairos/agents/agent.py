@@ -67,6 +67,7 @@ class Agent:
     def __init__(self, settings: Settings, prompt: str | None) -> None:
         self._settings = settings
         self._kept = _Kept()
+        self._fitted: Plan | None = None
         touched = ["model"]
         for each in settings.desk.tools.values():
             touched += each.touches
@@ -79,14 +80,6 @@ class Agent:
         return f"Agent({self._settings.model.name}, tools=[{tools}])"
 
     # --- as an action
-
-    def __kairos_bound__(self, contract: Contract | None) -> Agent:
-        """Return this agent for a step with that output contract."""
-        if contract is None:
-            return self
-        settings = self._settings
-        plan = _with_answer(settings.plan, contract)
-        return Agent(dataclasses.replace(settings, plan=plan), self.__kairos_prompt__)
 
     def __call__(self, ctx: StepContext) -> Any:
         """Do the task for a step, and return the answer.
@@ -122,13 +115,23 @@ class Agent:
                 fix="give it a task: agent(model, task='Summarise {doc}')",
             )
         history = self._kept.take(ctx.idempotency_key)
-        engagement = self._engagement(context=ctx, key=ctx.idempotency_key)
+        plan = self._plan_for(ctx.output_contract)
+        engagement = self._engagement(plan, context=ctx, key=ctx.idempotency_key)
         if history and not feedback(ctx.retry_context):
             return engagement, None, history
         parts = [Text(rendered(template, of_context(ctx)))]
         if again := feedback(ctx.retry_context):
             parts.append(Text(again))
         return engagement, TaskGiven((Message("user", tuple(parts)),)), ()
+
+    def _plan_for(self, contract: Contract | None) -> Plan:
+        """Return the plan of a step with that output contract, once made."""
+        if contract is None:
+            return self._settings.plan
+        fitted = self._fitted
+        if fitted is None or fitted.answer is not contract:
+            fitted = self._fitted = _with_answer(self._settings.plan, contract)
+        return fitted
 
     def _answer(self, ctx: StepContext, engagement: Engagement, result: AgentResult) -> Any:
         if result.answered:
@@ -255,10 +258,10 @@ class Agent:
                 self._tell(each)
                 yield each
 
-    def _engagement(self, **more: Any) -> Engagement:
+    def _engagement(self, plan: Plan | None = None, **more: Any) -> Engagement:
         settings = self._settings
         return Engagement(
-            Conversation(settings.plan),
+            Conversation(plan or settings.plan),
             settings.model,
             settings.desk,
             policy=settings.policy,

@@ -68,7 +68,7 @@ async def _ask(engagement: Engagement, request: Request) -> AsyncGenerator[Said 
     began = engagement.now
     response: ModelResponse | None = None
     try:
-        with await engagement.reserved_async(request) as reserved:
+        with await engagement.reserved_async(request) as account:
             async with aclosing(_answer(engagement, request)) as answer:
                 async for event in answer:
                     if isinstance(event, ModelResponse):
@@ -79,7 +79,8 @@ async def _ask(engagement: Engagement, request: Request) -> AsyncGenerator[Said 
                 yield _Told(Stopped("cancelled", engagement.now))
                 return
             answered = engagement.answered(response, began)
-            engagement.settle(reserved, answered.usage)
+            if account is not None:
+                account.settle(answered.usage)
     except BudgetExceededError as error:
         yield _Told(engagement.stopped("budget", error))
     except ModelError as error:

@@ -64,12 +64,13 @@ def _ask(
     """Have one answer given; told of a failure, the loop asks again or ends."""
     began = engagement.now
     try:
-        with engagement.reserved(request) as reserved:
+        with engagement.reserved(request) as account:
             response = yield from _answer(engagement, request)
             if response is None:
                 return Stopped("cancelled", engagement.now)
             answered = engagement.answered(response, began)
-            engagement.settle(reserved, answered.usage)
+            if account is not None:
+                account.settle(answered.usage)
     except BudgetExceededError as error:
         return engagement.stopped("budget", error)
     except ModelError as error:

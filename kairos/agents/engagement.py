@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from kairos.agents.conversation import Conversation
 from kairos.agents.desk import Desk, Progress, ToolContext
@@ -22,6 +23,7 @@ from kairos.agents.loop import Stopped, turns
 from kairos.agents.result import AgentResult
 from kairos.budget import Spend
 from kairos.context import StepContext
+from kairos.contracts.accounts import reserved, reserved_async
 from kairos.enums import FailureAction, FailureType
 from kairos.failure import FailureEvent, FailurePolicy, FailureRouter
 from kairos.models import (
@@ -29,11 +31,14 @@ from kairos.models import (
     ModelError,
     ModelResponse,
     ReasoningDelta,
+    Request,
     TextDelta,
     ToolCallDelta,
     ToolCallStarted,
     UsageSeen,
 )
+from kairos.models.estimate import estimate
+from kairos.models.prices import PRICES
 from kairos.ports import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -42,9 +47,11 @@ if TYPE_CHECKING:
     from kairos.agents.limits import AgentStop
     from kairos.agents.loop import Loop
     from kairos.agents.tools import Tool
-    from kairos.models import Request, TokenUsage
 
 __all__ = ["Engagement", "Final", "Said", "ToolProgress", "ToolStarted", "joined", "unfinished"]
+
+
+_NOTHING = estimate(Request(()))
 
 
 class ToolStarted(NamedTuple):
@@ -98,6 +105,8 @@ class Engagement:
     error: Exception | None = None
     failures: int = 0
     shown: bool = False
+    _read: int = 0
+    _seen: int = 0
 
     def begin(self, task: TaskGiven | None, history: Iterable[AgentEvent] = ()) -> Loop:
         """Return the loop, after what happened before; keeps the task, if it is new."""
@@ -143,26 +152,25 @@ class Engagement:
         """Set aside what a call may cost.  Raises BudgetExceededError."""
         if self.context is None:
             return nullcontext()
-        reserved = self.context.reserve(**self._estimated(request))
-        return cast("AbstractContextManager[Any]", reserved)
+        return reserved(self.context, self._most(request))
 
     async def reserved_async(self, request: Request) -> AbstractContextManager[Any]:
         """Do as `reserved`, without blocking the event loop."""
         if self.context is None:
             return nullcontext()
-        reserved = await self.context.reserve_async(**self._estimated(request))
-        return cast("AbstractContextManager[Any]", reserved)
+        return await reserved_async(self.context, self._most(request))
 
-    def _estimated(self, request: Request) -> dict[str, Any]:
-        del request
-        return {"llm_calls": 1}
-
-    def settle(self, reserved: Any, usage: TokenUsage | None) -> None:
-        """Book what a call consumed; what nobody knows is booked as it was reserved."""
-        if reserved is not None and usage is not None:
-            reserved.settle(
-                Spend(1, usage.input_tokens, usage.output_tokens, usage.estimated_cost_usd)
-            )
+    def _most(self, request: Request) -> Spend:
+        """Return what a call may cost at most; only what is new in a conversation is counted."""
+        if self._seen == 0:
+            self._read = estimate(dataclasses.replace(request, messages=())).input_tokens
+        new = Request(request.messages[self._seen :])
+        self._read += estimate(new).input_tokens - _NOTHING.input_tokens
+        self._seen = len(request.messages)
+        written = estimate(dataclasses.replace(request, messages=(), tools=(), output=None))
+        price = PRICES.price(self.model.provider, self.model.name)
+        usd = None if price is None else price.most(self._read, written.output_tokens)
+        return Spend(1, self._read, written.output_tokens, usd)
 
     def stopped(self, reason: AgentStop, error: Exception | None = None) -> Stopped:
         """Return what the loop is told when the task must end."""
