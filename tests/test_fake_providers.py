@@ -1012,3 +1012,42 @@ def test_many_async_calls_at_once_are_all_answered(fake: FakeProviders) -> None:
 )  # fmt: skip
 def test_a_sample_satisfies_its_schema(schema: dict[str, Any], value: Any) -> None:
     assert sample(schema) == value
+
+
+# --- what only one provider has
+
+
+def test_a_thought_that_is_hidden_comes_without_its_text(fake: FakeProviders) -> None:
+    said = (Think("secret", seal="c2VhbA==", hidden=True), Say("so"))
+    fake.script(*[said] * 8)
+
+    for api in APIS:
+        for mode in ("plain", "stream"):
+            seen = call(fake.url, api, mode)
+            assert seen.error is None
+            assert (seen.thoughts, seen.text) == ([], ["so"])
+            assert "secret" not in repr(seen.raw)
+            assert "c2VhbA==" in repr(seen.raw) or api in ("openai.chat", "gemini")
+
+
+def test_a_seal_is_whole_only_when_its_item_is_done(fake: FakeProviders) -> None:
+    fake.reply(Think("why", seal="c2VhbGVk"), Say("so"))
+
+    events = call(fake.url, "openai.responses", "stream").raw
+
+    kinds = ("response.output_item.added", "response.output_item.done")
+    added, done = (next(one.item for one in events if one.type == kind) for kind in kinds)
+    assert (added.encrypted_content, done.encrypted_content) == ("c2Vh", "c2VhbGVk")
+
+
+@every_api
+def test_all_events_may_go_out_together(fake: FakeProviders, api: str) -> None:
+    fake.script(
+        ("a longer text", Framing(together=True, delta=1)),
+        ("cut off", Framing(together=True), Cut(-1)),
+    )
+
+    whole, cut = call(fake.url, api, "stream"), call(fake.url, api, "stream")
+
+    assert whole.text == list("a longer text")
+    assert cut.error is not None

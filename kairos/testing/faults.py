@@ -152,12 +152,14 @@ class Framing(NamedTuple):
 
     With `write=1` every byte is a TCP segment of its own, so characters of UTF-8 are split;
     `comments` puts a line before each event that a client has to skip (google-genai does not).
+    `together` writes as many events at once as it can, so that a benchmark measures the client.
     """
 
     delta: int = 7
     write: int = 0
     crlf: bool = False
     comments: bool = False
+    together: bool = False
 
 
 class Gzip(NamedTuple):

@@ -41,10 +41,14 @@ class Say(NamedTuple):
 
 
 class Think(NamedTuple):
-    """Reasoning; `seal` is the signature or encrypted copy, which is base64 on every wire."""
+    """Reasoning; `seal` is the signature or encrypted copy, which is base64 on every wire.
+
+    What is `hidden` goes out without its text, in the provider's own way.
+    """
 
     text: str
     seal: str = "a2Fpcm9z"
+    hidden: bool = False
 
 
 class CallTool(NamedTuple):

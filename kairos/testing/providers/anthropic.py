@@ -121,7 +121,9 @@ def _usage(usage: TokenUsage, output: int) -> dict[str, Any]:
 def _blocks(said: Said) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     for at, one in enumerate(said.contents):
-        if isinstance(one, Think):
+        if isinstance(one, Think) and one.hidden:
+            blocks.append({"type": "redacted_thinking", "data": one.seal})
+        elif isinstance(one, Think):
             blocks.append({"type": "thinking", "thinking": one.text, "signature": one.seal})
         elif isinstance(one, CallTool):
             key = one.id or f"toolu_{said.number:06d}{at:02d}"
@@ -211,6 +213,8 @@ def _opened(block: dict[str, Any], size: int) -> tuple[dict[str, Any], list[dict
         ]
         seal = {"type": "signature_delta", "signature": block["signature"]}
         return block | {"thinking": "", "signature": ""}, [*deltas, seal]
+    if block["type"] == "redacted_thinking":
+        return block, []
     parts = ["", *pieces(block["input"], size)] if block["input"] != "{}" else [""]
     deltas = [{"type": "input_json_delta", "partial_json": one} for one in parts]
     return block | {"input": {}}, deltas

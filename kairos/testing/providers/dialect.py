@@ -72,8 +72,8 @@ class Said:
 
     @property
     def thoughts(self) -> tuple[Think, ...]:
-        """What was thought first."""
-        return tuple(one for one in self.contents if isinstance(one, Think))
+        """What was thought, and may be read."""
+        return tuple(one for one in self.contents if isinstance(one, Think) and not one.hidden)
 
     @property
     def text(self) -> str:

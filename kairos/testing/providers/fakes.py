@@ -25,7 +25,7 @@ from kairos.testing.providers.received import KEY_HEADERS, Received, masked
 from kairos.testing.providers.script import Script, natural
 from kairos.testing.providers.server import Call, Server
 from kairos.testing.providers.wire import Wire, found, of_body, of_problem, of_reply
-from kairos.testing.replies import Filter, Given, Refuse, Reply, reply_of, tokens_of
+from kairos.testing.replies import Filter, Given, Refuse, Reply, Think, reply_of, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -273,7 +273,7 @@ def _said(asked: Asked, reply: Reply, number: int) -> Said:
 
 
 def _counted_usage(asked: Asked, said: Said) -> TokenUsage:
-    thought = sum(tokens_of(one.text) for one in said.thoughts)
+    thought = sum(tokens_of(one.text) for one in said.contents if isinstance(one, Think))
     words = said.text + "".join(one.text + one.name for one in said.calls)
     words += "".join(one.text for one in said.contents if isinstance(one, Refuse))
     output = tokens_of(words) + thought

@@ -126,7 +126,8 @@ def _parts(said: Said) -> list[dict[str, Any]]:
     seal = ""
     for at, one in enumerate(said.contents):
         if isinstance(one, Think):
-            parts.append({"text": one.text, "thought": True})
+            if not one.hidden:
+                parts.append({"text": one.text, "thought": True})
             seal = one.seal  # it travels on the part that follows the thought
             continue
         if isinstance(one, CallTool):

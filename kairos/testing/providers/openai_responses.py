@@ -89,7 +89,9 @@ def _output(said: Said) -> list[dict[str, Any]]:
     for at, one in enumerate(said.contents):
         key = f"fake{said.number:06d}{at:02d}"
         if isinstance(one, Think):
-            summary = [{"type": "summary_text", "text": one.text}] if one.text else []
+            summary = (
+                [{"type": "summary_text", "text": one.text}] if one.text and not one.hidden else []
+            )
             items.append(
                 {
                     "type": "reasoning",
@@ -201,6 +203,8 @@ def _empty(item: dict[str, Any]) -> dict[str, Any]:
         blank["arguments"] = ""
     else:
         blank["summary"] = []
+        seal = item["encrypted_content"]
+        blank["encrypted_content"] = seal and seal[: len(seal) // 2]  # whole only when it is done
     return {**item, **blank}
 
 

@@ -8,7 +8,7 @@ import struct
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from kairos.testing.providers.wire import Hangup, Head, Pause, Wire
 
@@ -117,9 +117,8 @@ class _Listening(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # or every reply takes 40 ms more
-    server: _Listening
 
-    def log_message(self, *arguments: Any) -> None:
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - http.server's own
         """Say nothing."""
 
     def do_GET(self) -> None:
@@ -128,12 +127,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815 - http.server's own names
 
+    @property
+    def _listening(self) -> _Listening:
+        return cast("_Listening", self.server)
+
     def _reply(self) -> None:
-        wire = self.server.answer(self._call())
+        wire = self._listening.answer(self._call())
         try:
             self._send(wire)
         finally:
-            self.server.finished()
+            self._listening.finished()
 
     def _send(self, wire: Wire) -> None:
         if wire.head is not None:
@@ -181,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pause(self, seconds: float) -> None:
         if seconds:
-            self.server.closing.wait(seconds)
+            self._listening.closing.wait(seconds)
 
     def _hang_up(self, *, reset: bool) -> None:
         self.close_connection = True

@@ -200,6 +200,8 @@ def _streamed(
     framing = found(faults, Framing) or Framing()
     events = _disturbed(list(dialect.events(asked, said)), dialect, asked, said, faults)
     body: Iterable[Piece] = _timed(events, framing, faults)
+    if framing.together:
+        body = _together(body)
     if found(faults, Gzip) is not None:
         headers["content-encoding"] = "gzip"
         body = _compressed(body)
@@ -258,6 +260,18 @@ def _timed(events: list[Event], framing: Framing, faults: tuple[Fault, ...]) -> 
         if at == ended:
             return
         yield _framed(event, framing)
+
+
+def _together(body: Iterable[Piece]) -> Iterator[Piece]:
+    waiting: list[bytes] = []
+    for piece in body:
+        if isinstance(piece, bytes):
+            waiting.append(piece)
+            continue
+        yield b"".join(waiting)
+        waiting.clear()
+        yield piece
+    yield b"".join(waiting)
 
 
 def _framed(event: Event, framing: Framing) -> bytes:
