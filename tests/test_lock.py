@@ -771,6 +771,20 @@ def test_modules_share_a_lock_and_what_is_gone_is_found(here: Path) -> None:
     assert [*read_lock((here / "contracts.lock").read_text())] == ["reviews", "third"]
 
 
+def test_no_lock_is_written_of_what_could_not_all_be_read(here: Path) -> None:
+    (here / "other.py").write_text("from kairos import Workflow\n1 / 0\n", encoding="utf-8")
+    begun = validate(module=".")
+    assert begun.exit_code == 2
+    assert "contracts.lock is not written" in begun.stderr
+    assert not (here / "contracts.lock").exists()
+
+    assert validate().exit_code == 0
+    old = (here / "contracts.lock").read_bytes()
+    change(here, "title: str", "title: int")
+    assert validate("--update", module=".").exit_code == 2
+    assert (here / "contracts.lock").read_bytes() == old
+
+
 def test_two_workflows_of_one_name_cannot_share_a_lock(here: Path) -> None:
     (here / "other.py").write_text(FLOW, encoding="utf-8")
     done = validate(module=".")

@@ -87,6 +87,9 @@ class Held(NamedTuple):
 def locked(modules: Modules, options: LockOptions) -> tuple[Modules, str | None]:
     """Hold all that was examined to a lock, and say what was written.  Raises Stop as `hold`."""
     every = modules.checked
+    if modules.stopped and (options.update or not Path(options.file).exists()):
+        told = f"{clean(options.file)} is not written: what could not be read would be missing"
+        return modules, told
     found = [(each.file, each.workflow) for each in every if each.workflow is not None]
     # where one workflow was chosen by its name, nothing is known of the others
     complete = {each.file for each in every if not _is_chosen(each.target)}
