@@ -34,7 +34,7 @@ class Claim(ABC):
     __slots__ = ("owner",)
 
     def __init__(self) -> None:
-        self.owner = 0
+        self.owner: object = None
 
     @abstractmethod
     def verdict(self) -> object | Exception | None:
@@ -76,12 +76,12 @@ class Desk:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._waiting: deque[_Waiter] = deque()
-        self._holders: dict[int, int] = {}
+        self._holders: dict[object, int] = {}
 
     def enter(self, claim: Claim, wait: float, given_up: Callable[[], bool] | None) -> None:
         """Have a claim granted, now or within `wait` seconds; raises what refuses it."""
         task = _task()
-        claim.owner = task or threading.get_ident()
+        claim.owner = task or threading.current_thread()
         event: threading.Event | None = None
         with self.lock:
             way = self._ask(claim)
@@ -196,15 +196,19 @@ def _given_up() -> ExecutionError:
     return ExecutionError("the attempt was told to stop while it waited for its budget")
 
 
-def _task() -> int:
-    """Return which task runs on this thread's event loop; 0 where there is none."""
+def _task() -> object:
+    """Return the task that runs on this thread's event loop; None where there is none.
+
+    Itself and not its id, which is another's as soon as it has ended; so with threads.
+    """
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:
-        return 0
+        return None
     try:
-        return id(asyncio.current_task() or asyncio.get_running_loop())
+        task: object = asyncio.current_task()
+        return task or asyncio.get_running_loop()
     except RuntimeError:
-        return 0
+        return None
 
 
 def _tell(loop: Any, done: Any) -> None:
