@@ -163,8 +163,8 @@ class Exchange:
                 error.usage = self.spent()
             error.emitted = error.emitted or self.emitted
             return error
-        if isinstance(error, KairosError) or not isinstance(error, Exception):
-            return error
+        if isinstance(error, KairosError | Warning) or not isinstance(error, Exception):
+            return error  # a warning is raised where someone wants it to be
         if isinstance(error, Malformed):
             return self.error(Told("malformed", said=str(error)))
         told = self._vendor.told(sdk, error) or _of_others(error, opened=self.opened)

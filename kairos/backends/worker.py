@@ -33,11 +33,12 @@ from kairos.backends.address import Name, load
 from kairos.backends.answers import write_outcome
 from kairos.backends.wire import pack, receive
 from kairos.budget import PATIENCE, Ledger, Reservation, Spend
-from kairos.contracts.contract import ContractBroken
+from kairos.contracts.contract import ContractBroken, compile_contract
 from kairos.contracts.encoding import encode
 from kairos.contracts.field_errors import ROOT, FieldValidationError
 from kairos.exceptions import BudgetExceededError, ExecutionError, StateError
 from kairos.reserving import Desk
+from kairos.schema import Schema
 from kairos.security import sanitize_exception
 from kairos.step import Fence, Step
 
@@ -314,9 +315,12 @@ def _recipe(told: dict[str, Any]) -> Recipe:
         sources=told["sources"],
     )
     recipe = Recipe(step)
+    recipe.action = action  # here it has a thread to itself
     recipe.input, recipe.guarded = None, False  # checked before it was sent
     if output == "declared":
         recipe.output = _Declared(told["name"])  # type: ignore[assignment]  # it only writes
+    if told["schema"] is not None:  # what is made of the reply is checked on the driver's side
+        recipe.promised = compile_contract(Schema.from_json_schema(told["schema"]))
     return recipe
 
 

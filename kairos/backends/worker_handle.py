@@ -359,11 +359,22 @@ def _description(recipe: Recipe, address: Address) -> dict[str, Any]:
         "args": address.args,
         "kwargs": address.kwargs,
         "output": output,
+        "schema": _schema(recipe) if output == "declared" else None,
         "read_keys": step.read_keys,
         "write_keys": step.write_keys,
         "foreach": step.config.foreach,
         "sources": step.sources,
     }
+
+
+def _schema(recipe: Recipe) -> dict[str, Any] | None:
+    """Return as JSON Schema what a step that asks a model has to return, where it can be said."""
+    if recipe.promised is None or "model" not in recipe.step.touches:
+        return None
+    try:
+        return recipe.promised.json_schema("validation")
+    except Exception:  # noqa: BLE001 - other people's types; what it returns is checked all the same
+        return None
 
 
 def _readable(work: Work, values: Mapping[str, bytes]) -> Mapping[str, bytes]:
