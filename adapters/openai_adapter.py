@@ -78,7 +78,9 @@ def _refuses(request: Request, model: str) -> None:
         "frequency_penalty": options.get("frequency_penalty"),
         "logit_bias": options.get("logit_bias"),
     }
-    given = next((name for name, value in refused.items() if value not in (None, (), False)), None)
+    given = next(
+        (name for name, value in refused.items() if value or type(value) in (int, float)), None
+    )
     if given is not None:
         raise ConfigError(
             f"the model {model} takes no {given}",

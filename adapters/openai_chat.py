@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from kairos.adapters.openai_errors import Broken
-from kairos.adapters.vendor import Arguments, Decoder
+from kairos.adapters.vendor import Arguments, Decoder, Malformed
 from kairos.exceptions import ConfigError
 from kairos.models.errors import ErrorKind, kind_of_status
 from kairos.models.parts import (
@@ -170,13 +170,16 @@ class ChatDecoder(Decoder):
         if event is END:
             self.done = self.stop is not None
             return ()
-        choices = getattr(event, "choices", None)
+        try:
+            choices = event.choices
+        except AttributeError:
+            raise Malformed("an event that is no object") from None
         usage = getattr(event, "usage", None)
         said: Sequence[StreamEvent] = ()
         if choices:
             said = self._choice(choices[0], event)
         if usage is not None:
-            said = (*said, *self.counted(chat_usage(usage, self.usage)))
+            said = (*said, *self.counted(_usage(usage, self.usage)))
         return said
 
     def _choice(self, choice: Any, event: Any) -> Sequence[StreamEvent]:
@@ -244,7 +247,7 @@ def _kind_of(event: Any) -> ErrorKind:
     return kind_of_status(code) if isinstance(code, int) else "server"
 
 
-def chat_usage(seen: Any, before: TokenUsage) -> TokenUsage:
+def _usage(seen: Any, before: TokenUsage) -> TokenUsage:
     """Return what was consumed; a count that is not there is that of before."""
 
     def count(of: Any, name: str, known: int) -> int:

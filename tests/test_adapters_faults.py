@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,19 +9,13 @@ import pytest
 from kairos.adapters.claude import ClaudeAdapter
 from kairos.models import Finished, ModelError, TextDelta
 from kairos.testing import (
-    Body,
-    ContentType,
     Cut,
     Delay,
     Duplicate,
     End,
     FakeProviders,
     Filter,
-    Framing,
     Garbage,
-    Gzip,
-    Insert,
-    Interim,
     NoUsage,
     Refuse,
     Stall,
@@ -31,32 +24,11 @@ from kairos.testing import (
     Swap,
     Truncate,
 )
+from provider_faults import HARMLESS, MODES, REFUSED, WORDS, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WORDS = "one two three four five six seven eight nine ten"
-MODES = ("call", "call_async", "stream", "stream_async")
-
-HTML = "<html><body>502 Bad Gateway</body></html>"
-
-# What is arranged, and what it is: the kind of the error, and its status.
-REFUSED: list[tuple[str, Any, str, int | None]] = [
-    *((f"status {code}", Status(code), kind, code) for code, kind in (
-        (400, "bad_request"), (401, "unauthorized"), (402, "forbidden"), (403, "forbidden"),
-        (404, "not_found"), (408, "timeout"), (409, "conflict"), (413, "too_large"),
-        (422, "bad_request"), (429, "rate_limited"), (500, "server"), (502, "server"),
-        (503, "overloaded"), (504, "timeout"), (529, "overloaded"), (418, "bad_request"),
-    )),
-    ("a redirect", Status(302, headers={"location": "http://127.0.0.1:9/"}), "bad_request", 302),
-    ("an error page", Body(HTML, 502, "text/html"), "server", 502),
-    ("no answer at all", Cut(), "connection", None),
-    ("a connection that is closed", Cut(reset=False), "connection", None),
-    ("HTML in place of a stream", Body(HTML, 200, "text/html"), "empty", None),
-    ("an empty body", Body(""), "empty", None),
-    ("an empty object", Body("{}"), "empty", None),
-    ("null", Body("null"), "empty", None),
-]  # fmt: skip
 # What breaks while the answer comes; (…, whether text came before).
 BROKEN: list[tuple[str, Any, str, bool]] = [
     ("a reset after three events", (WORDS, Cut(after_events=3)), "interrupted", False),
@@ -78,18 +50,6 @@ BROKEN: list[tuple[str, Any, str, bool]] = [
     ("a limit within", (WORDS, StreamError(at=2, type="rate_limit_error")), "rate_limited", False),
     ("an error unheard of", (WORDS, StreamError(at=6, type="new_error")), "server", True),
 ]
-# What must not matter at all.
-HARMLESS: list[tuple[str, Any]] = [
-    ("split into bytes", Framing(delta=3, write=1)),
-    ("other ends of line", Framing(crlf=True, comments=True)),
-    ("compressed", Gzip()),
-    ("an interim answer", Interim(103)),
-    ("an event unheard of", Insert(3)),
-    ("an event unheard of at first", Insert(0)),
-    ("a slow start", Delay(0.05)),
-    ("a pause", Stall(0.05, at=4)),
-    ("a wrong type of content", ContentType("text/plain")),
-]
 
 
 @pytest.fixture(scope="module")
@@ -108,29 +68,6 @@ def adapter(fake: FakeProviders, **options: Any) -> ClaudeAdapter:
     return ClaudeAdapter(
         model="claude-sonnet-5-5", base_url=fake.url, allow_localhost=True, **options
     )
-
-
-def ask(model: ClaudeAdapter, mode: str, prompt: str = "Hello", **options: Any) -> list[Any]:
-    """Return the events of one call; an error is the last of them."""
-    events: list[Any] = []
-
-    async def run() -> None:
-        if mode == "call_async":
-            events.append(Finished(await model.call_async(prompt, **options)))
-            return
-        async for event in model.stream_async(model.request(prompt, **options)):
-            events.append(event)
-
-    try:
-        if mode == "call":
-            events.append(Finished(model.call(prompt, **options)))
-        elif mode == "stream":
-            events.extend(model.stream(model.request(prompt, **options)))
-        else:
-            asyncio.run(run())
-    except ModelError as error:
-        events.append(error)
-    return events
 
 
 @pytest.mark.parametrize("mode", MODES)
