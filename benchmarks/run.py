@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import agents
 import chains
 import contract_chains
 import contract_pairs
@@ -41,6 +42,7 @@ ROOMS = (
     fans.rows,
     plans.rows,
     flows.rows,
+    agents.rows,
     plans.memory_rows,
 )
 

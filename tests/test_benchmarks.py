@@ -46,6 +46,7 @@ KEYS = {
         for part in ("declared", "reversed", "shuffled", "dag", "steps")
     ),
     "plan_10000_validate",
+    *(f"agent_{what}" for what in (100, 1_000, 10_000, "run")),
     "memory",
 }
 
