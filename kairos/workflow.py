@@ -54,8 +54,9 @@ class Workflow:
     has none of its own.  `hooks` are ExecutorHooks and observers (a RunLogger).  `inputs` declares
     what a run is given: a contract (a model, a Schema), which is then checked before anything
     starts, or the bare names.  `budget` limits a run (`max_llm_calls` is its published part);
-    `max_concurrency` caps what runs at a time (default and ceiling: 32).  `sensitive_keys` adds
-    patterns to what is masked.  `strict` requires every step to say what it reads.  `replanner`
+    `max_concurrency` caps what runs at a time (default 32; no more than 32 of it on threads, while
+    coroutines and calls of models may be more).  `sensitive_keys` adds patterns to what is masked.
+    `strict` requires every step to say what it reads.  `replanner`
     answers the action REPLAN with new steps.  `elide` leaves out, at run time, the checks of what a
     step is handed where its producer's contract is proved to lie inside its own.  `clock` is for
     tests.

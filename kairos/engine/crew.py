@@ -48,7 +48,8 @@ class Crew:
         max_concurrency: int | None,
         name: str,
     ) -> None:
-        self.limit = min(max_concurrency or MAX_THREADS, MAX_THREADS)
+        self.limit = max_concurrency or MAX_THREADS
+        self.threads = min(self.limit, MAX_THREADS)  # a coroutine needs none
         self.acting = False  # an action runs on the driving thread right now
         self.in_flight = 0  # works and pulling workers that have not come back
         self.pressed = False  # a step waits for room
@@ -63,7 +64,7 @@ class Crew:
         self._here: tuple[Work, int] | None = None
         self._last_here: Work | None = None
         self._context = contextvars.copy_context()
-        self._threads: Workers = backends.threads(self.limit, name)
+        self._threads: Workers = backends.threads(self.threads, name)
         self._isolation: Isolation | None = None
         self._isolation_lock = threading.Lock()
 

@@ -41,7 +41,7 @@ class Fans:
             self._machine.refuse(step, "StateError", elements)
             self._record.pay()
             return
-        most = self._crew.limit
+        most = self._crew.limit if recipe.on_loop else self._crew.threads
         self.open[step] = FanOut(
             recipe,
             elements,
