@@ -42,15 +42,17 @@ def drop_unreadable(schema: Node, config: Mapping[str, Any]) -> Node:
     """Return a copy of `schema` that writes only what it also reads.
 
     A computed field of a model that forbids or keeps extra keys is not written.  A field is
-    also read under the name it is written under.
+    also read under the name it is written under.  Scalars are not copied.
     """
+    if schema.get("type") in _SCALARS:
+        return schema
     own = schema.get("config") or config
     behaviour = schema.get("extra_behavior") or own.get("extra_fields_behavior")
     out = dict(schema)
     if schema.get("computed_fields") and behaviour in {"forbid", "allow"}:
         out["computed_fields"] = []
     for key, part in schema.items():
-        if key in {"metadata", "config", "serialization", "default", "computed_fields"}:
+        if key in _ASIDE:
             continue
         if key in {"fields", "choices"} and isinstance(part, dict):
             out[key] = {name: _readable(name, inner, own) for name, inner in part.items()}
@@ -61,6 +63,13 @@ def drop_unreadable(schema: Node, config: Mapping[str, Any]) -> Node:
     return out
 
 
+_SCALARS = frozenset(
+    {
+        "none", "bool", "int", "float", "str", "bytes", "decimal", "uuid", "url", "literal", "any",
+        "date", "datetime", "time", "timedelta", "definition-ref",
+    }
+)  # fmt: skip
+_ASIDE = frozenset({"metadata", "config", "serialization", "default", "computed_fields"})
 _LISTS = frozenset({"steps", "definitions", "items_schema", "fields", "choices"})
 
 

@@ -29,6 +29,7 @@ OPAQUE = "x-kairos-opaque"
 
 _SAYING = ASSERTIONS | {OPAQUE}
 _WHOLE = ("exactly", Fraction(1))
+_BUILT = frozenset({"properties", "$defs", "$ref"})
 _REFERS = "'$"  # how a key such as $ref or $id begins
 _MOST_DEPTH = 100
 _MOST_VALUES = 200_000
@@ -95,6 +96,8 @@ class Reader:
 
     def _read_once(self, schema: dict[str, Any], depth: int) -> int:
         """Read a schema that refers to nothing once for all documents."""
+        if not _BUILT.isdisjoint(schema) and _is_large(schema):
+            return self._read_new(schema, depth)
         text = repr(schema)
         if _REFERS in text:
             return self._read_new(schema, depth)
@@ -278,6 +281,14 @@ class Reader:
         if not ref.startswith("#") or (ref != "#" and not ref.startswith("#/")):
             raise UnsupportedError(f"a $ref by anchor or to another document: {ref}")
         return part
+
+
+def _is_large(schema: dict[str, Any]) -> bool:
+    """Say whether to write a schema down takes longer than to read its parts, each known."""
+    parts = schema.get("properties", {}).values()
+    return "properties" not in schema or any(
+        isinstance(part, dict) and not _BUILT.isdisjoint(part) for part in parts
+    )
 
 
 _READERS: tuple[tuple[str, Callable[[Reader, Any, int], int]], ...] = (
