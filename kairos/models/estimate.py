@@ -1,8 +1,8 @@
 """How many tokens a call may take at most, guessed before it is made and without a tokenizer.
 
 Every provider counts in its own way and keeps most of that to itself, so the guess leans to the
-high side on purpose: it is what gets reserved, and what was too much comes back.  Plain English
-and code come out at two to three times what they are; see docs/budgets.md for the figures.
+high side on purpose: it is what gets reserved, and what was too much comes back.  English, code
+and most other writing come out at two to three times what they are; docs/budgets.md has figures.
 """
 
 from __future__ import annotations
@@ -23,19 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "estimate", "spend_after", "spend_before", "tokens_of"]
 
-# Tokens per character, by what it is.  A word is fewer tokens than half its letters, but keys,
-# hashes and what stands in base64 are not, and some tokenizers take every digit for one.
+# Tokens per byte of UTF-8.  A word is fewer tokens than half its letters, but keys, hashes and what
+# stands in base64 are not.  A token is a byte or more of what is not ASCII, in any tokenizer that
+# falls back on bytes, and some take every digit for one.
 _WEIGHTS = (
-    (b"abcdefghijklmnopqrstuvwxyz", 0.5),
-    (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", 0.75),
+    (b"abcdefghijklmnopqrstuvwxyz", 0.6),
+    (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", 0.8),
     (b" ", 0.5),
     (b"\t\n\r", 1.5),
-    (bytes(range(0xC2, 0xE0)), 1.0),  # what two bytes of UTF-8 begin with: Cyrillic, Arabic
-    (bytes(range(0xE0, 0xF0)), 2.0),  # three: Chinese, Thai, Devanagari
-    (bytes(range(0xF0, 0xF5)), 4.0),  # four: emoji
-    (bytes(range(0x80, 0xC0)), 0.0),  # and what they go on with
 )
-_OTHER = 1.0  # digits and punctuation
+_OTHER = 1.0
 
 _PER_REQUEST = 32
 _PER_MESSAGE = 16
