@@ -245,6 +245,11 @@ def test_a_written_key_that_no_step_reads_is_a_note() -> None:
     assert finding.message == "writes 'extra' for nobody"
 
 
+def test_a_step_whose_key_is_read_is_there_for_that_key() -> None:
+    first = some("first", write_keys=["extra"])
+    assert flow(first, some("last", depends_on=["first"], read_keys=["extra"])) == []
+
+
 def test_a_step_that_may_read_everything_may_read_that_too() -> None:
     open_one = Step("open", act, depends_on=["first"])
     before = Step("open", act)
@@ -408,6 +413,15 @@ def test_a_key_that_the_code_never_asks_for_is_a_warning() -> None:
     assert flow(asks) == []
     shaped = Step("score", score, read_keys=["text", "user"], input_contract=Schema({"user": str}))
     assert flow(shaped) == []
+
+
+def test_two_fixes_for_one_slip_agree() -> None:
+    def score(ctx: StepContext) -> Any:
+        return ctx.inputs["text"]
+
+    refused, unused = flow(Step("score", score, read_keys=["txt2"]))
+    assert (refused.code, unused.code) == ("KRS223", "KRS219")
+    assert unused.fix == "write read_keys=['text']"
 
 
 def test_a_key_that_the_step_may_not_read_is_an_error_where_the_code_asks_for_it() -> None:

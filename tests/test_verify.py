@@ -144,7 +144,8 @@ def test_where_inputs_are_not_declared_only_a_near_miss_is_told() -> None:
 
     assert [(f.code, f.severity) for f in findings] == [("KRS202", Severity.WARNING)]
     assert "'Fetch'" in findings[0].message
-    assert "write 'fetch'" in (findings[0].fix or "")
+    declare = "declare the inputs: Workflow(inputs=['query', 'Fetch', 'fetches'])"
+    assert findings[0].fix == f"write 'fetch', or {declare}"
 
 
 @pytest.mark.parametrize(

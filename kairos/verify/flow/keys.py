@@ -41,7 +41,7 @@ def _unknown_keys(scene: Scene) -> Iterator[Finding]:
                     f"reads '{read.key}' through {read.through}; nothing produces it, so it is"
                     " taken to be an input",
                     expected=f"'{near}', perhaps",
-                    fix=f"write '{near}', or declare the inputs: Workflow(inputs=['{read.key}'])",
+                    fix=f"write '{near}', or declare the inputs: {_inputs(scene)}",
                 )
             continue
         yield found_in(
@@ -53,6 +53,12 @@ def _unknown_keys(scene: Scene) -> Iterator[Finding]:
             found=f"'{read.key}'",
             fix=known.suggestion(read.key) or f"add '{read.key}' to the workflow's inputs",
         )
+
+
+def _inputs(scene: Scene) -> str:
+    """Write down what is taken to be an input, unless it is too much for a line."""
+    keys = list(dict.fromkeys(read.key for read in scene.reads if read.key not in scene.writers))
+    return f"Workflow(inputs={keys if len(keys) <= _SHOWN else '[...]'})"
 
 
 def _not_upstream(scene: Scene) -> Iterator[Finding]:

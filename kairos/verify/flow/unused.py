@@ -30,7 +30,8 @@ def _unread(scene: Scene) -> Iterator[Finding]:
         if not graph.dependents[i]:
             continue
         keys = [key for key in step.write_keys if key != step.name and key not in wanted]
-        if step.name not in wanted and not returns_nothing(step):
+        is_there_for_a_key = not wanted.isdisjoint(step.write_keys)
+        if step.name not in wanted and not (is_there_for_a_key or returns_nothing(step)):
             keys.insert(0, step.name)
         if keys:
             unread.append((i, keys))

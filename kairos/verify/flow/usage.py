@@ -49,7 +49,7 @@ def find_unlike_usage(scene: Scene) -> Iterator[Finding]:
             if key not in usage.keys and key != step.config.foreach
         ]
         if unused:
-            yield _unused(step, unused)
+            yield _unused(step, unused, refused)
 
 
 def _refused(step: Step, usage: Usage, keys: list[str]) -> Finding:
@@ -67,8 +67,8 @@ def _refused(step: Step, usage: Usage, keys: list[str]) -> Finding:
     )
 
 
-def _unused(step: Step, keys: list[str]) -> Finding:
-    kept = [key for key in dict.fromkeys(step.read_keys or ()) if key not in keys]
+def _unused(step: Step, keys: list[str], refused: list[str]) -> Finding:
+    kept = [key for key in dict.fromkeys((*(step.read_keys or ()), *refused)) if key not in keys]
     return found_in(
         step,
         "KRS219",
