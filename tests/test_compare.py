@@ -514,3 +514,20 @@ def test_a_float_that_is_a_multiple_within_a_tolerance_is_none_to_the_standard(s
 def test_a_fault_says_on_which_side_a_whole_float_is_an_integer() -> None:
     (fault,) = compare({"type": "integer"}, Schema.from_json_schema({"type": "integer"})).faults
     assert (fault.producer, fault.consumer) == ("int, of which 1.0 is one", "int")
+
+
+@pytest.mark.parametrize(
+    "producer, consumer",
+    [
+        (int, datetime),
+        (int, timedelta),
+        (Annotated[float, Field(lt=1)], Annotated[Decimal, Field(max_digits=5)]),
+        (list[Annotated[int, Field(ge=0)]], list[datetime]),
+    ],
+)
+def test_a_conversion_that_fails_far_out_is_no_conversion(producer: Any, consumer: Any) -> None:
+    verdict = compare(producer, consumer)
+    assert verdict.answer == "refuted"
+    assert is_emitted(producer, verdict.witness)
+    with pytest.raises(ContractBroken):
+        compile_contract(consumer).check_json(json.dumps(verdict.witness).encode())

@@ -147,11 +147,11 @@ class _Drawer:
         raise _NothingError
 
     def _number(self, schema: Mapping[str, Any], *, whole: bool) -> float:
-        low = max(schema.get(name, -_FAR) for name in ("minimum", "exclusiveMinimum"))
-        high = min(schema.get(name, _FAR) for name in ("maximum", "exclusiveMaximum"))
+        low = max(schema.get(name, -inf) for name in ("minimum", "exclusiveMinimum"))
+        high = min(schema.get(name, inf) for name in ("maximum", "exclusiveMaximum"))
         near = [b + d for b in (low, high) for d in (0, 1, -1, 0.5, -0.5) if abs(b) < _FAR]
         near += [0, 1, 2, 3, -1, 10, self._rng.randint(-50, 50)]
-        near += [2**70] if whole else [1e300, 0.5, 1.25]
+        near += [2**70, -(2**70), 2**53 + 1] if whole else [1e300, 0.5, 1.25, 0.123456789, 1e-7]
         step = schema.get("multipleOf")
         if step:
             near += [step * round(one / step) for one in near if abs(one) < _FAR]
