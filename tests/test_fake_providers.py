@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kairos import ConfigError
-from kairos.models import TokenUsage
+from kairos.models import ModelError, TokenUsage
 from kairos.testing import (
     Answer,
     Body,
@@ -111,6 +111,7 @@ STOPS = {
 }
 every_api = pytest.mark.parametrize("api", APIS)
 every_mode = pytest.mark.parametrize("mode", MODES)
+two_modes = pytest.mark.parametrize("mode", ["plain", "async-stream"])
 
 
 @pytest.fixture
@@ -169,7 +170,7 @@ def test_several_tools_are_called_at_once(fake: FakeProviders, api: str, mode: s
 
 
 @every_api
-@every_mode
+@two_modes
 @pytest.mark.parametrize("stop", ["length", "stop_sequence"])
 def test_it_stops_for_the_reason_that_is_scripted(
     fake: FakeProviders, api: str, mode: str, stop: str
@@ -386,6 +387,7 @@ def test_a_function_of_the_request_answers_all_or_leaves_it(fake: FakeProviders)
         lambda fake: fake.reply({"text": "x"}),
         lambda fake: fake.reply("x", provider="cohere"),
         lambda fake: fake.reply("x", on=0),
+        lambda fake: fake.reply(ModelError("server", "down", provider="x")),
     ],
 )
 def test_what_cannot_be_arranged_is_refused_at_once(arrange: Any) -> None:
@@ -475,7 +477,7 @@ def test_the_environment_leads_the_sdks_here(
 
 
 @every_api
-@every_mode
+@two_modes
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 408, 409, 413, 429, 500, 503, 529])
 def test_an_error_status_is_told_as_the_provider_tells_it(
     fake: FakeProviders, api: str, mode: str, code: int
@@ -540,7 +542,7 @@ def test_an_sdk_does_not_try_again_once_it_streams(
 
 
 @every_api
-@every_mode
+@two_modes
 @pytest.mark.parametrize("reset", [True, False])
 @pytest.mark.parametrize(
     "where", [{}, {"after_events": 2}, {"after_bytes": 0}, {"after_bytes": 60}]
@@ -718,7 +720,7 @@ def test_a_comment_in_a_stream_breaks_the_gemini_sdk(fake: FakeProviders, mode: 
 
 
 @every_api
-@every_mode
+@two_modes
 @pytest.mark.parametrize("fault", [Gzip(), Interim(103), ContentType("text/plain")])
 def test_what_http_allows_is_understood(
     fake: FakeProviders, api: str, mode: str, fault: Any
@@ -732,7 +734,7 @@ def test_what_http_allows_is_understood(
 
 
 @every_api
-@every_mode
+@two_modes
 def test_a_redirect_is_followed(fake: FakeProviders, api: str, mode: str) -> None:
     fake.reply(Status(307, headers={"location": "/v1/elsewhere"}))
 
@@ -780,7 +782,7 @@ def test_headers_may_come_one_by_one(fake: FakeProviders) -> None:
 
 
 @every_api
-@every_mode
+@two_modes
 def test_a_huge_reply_arrives(fake: FakeProviders, api: str, mode: str) -> None:
     fake.reply("x" * 2_000_000, Framing(delta=50_000))
 
@@ -788,7 +790,7 @@ def test_a_huge_reply_arrives(fake: FakeProviders, api: str, mode: str) -> None:
 
 
 @every_api
-@every_mode
+@two_modes
 def test_while_the_server_is_down_connections_are_refused(
     fake: FakeProviders, api: str, mode: str
 ) -> None:
@@ -1014,7 +1016,68 @@ def test_a_sample_satisfies_its_schema(schema: dict[str, Any], value: Any) -> No
     assert sample(schema) == value
 
 
+def ask_a_function_that_fails() -> Any:
+    def fail(received: Received) -> str:
+        raise ZeroDivisionError
+
+    with FakeProviders() as fake:
+        fake.answer(fail)
+        seen = call(fake.url, "anthropic")
+        assert getattr(seen.error, "status_code", None) == 500
+        assert fake.most_open == 1
+
+
+def test_a_function_that_fails_is_not_lost_in_a_thread() -> None:
+    with pytest.raises(ZeroDivisionError):
+        ask_a_function_that_fails()
+
+
+@every_api
+def test_a_body_that_is_too_deep_is_refused(fake: FakeProviders, api: str) -> None:
+    path = "/v1/messages" if api == "anthropic" else "/v1/responses"
+
+    status, _, _ = raw(fake, path, b"[" * 200_000, {"authorization": "Bearer k"})
+
+    assert status == 400
+
+
 # --- what only one provider has
+
+
+def gemini_turns(fake: FakeProviders, *, seal: bytes | None) -> Any:
+    asked = {"role": "user", "parts": [{"text": "find"}]}
+    ((part),) = [
+        one
+        for one in call(fake.url, "gemini", **TOOLS["gemini"]).raw[0].candidates[0].content.parts
+        if one.function_call
+    ]
+    called = {"function_call": part.function_call.model_dump(exclude_none=True)}
+    if seal is not None:
+        called["thought_signature"] = seal
+    result = {"function_response": {"name": "search", "response": {"found": 1}}}
+    turns = [asked, {"role": "model", "parts": [called]}, {"role": "user", "parts": [result]}]
+    return call(fake.url, "gemini", contents=turns, **TOOLS["gemini"])
+
+
+def test_gemini_wants_the_signature_back_that_a_call_went_out_with(fake: FakeProviders) -> None:
+    reply = (Think("let me", seal="+/8="), CallTool("search", {"q": "x"}))
+    fake.script(reply)
+
+    assert gemini_turns(fake, seal=b"\xfb\xff").text == ['The tool answered: {"found": 1}']
+    fake.clear()
+    fake.script(reply)
+    assert "thought_signature" in str(gemini_turns(fake, seal=None).error)
+
+
+def test_claude_wants_its_thoughts_back_before_a_call(fake: FakeProviders) -> None:
+    result = {"type": "tool_result", "tool_use_id": "a", "content": "x"}
+    turns = [*HI, {"role": "assistant", "content": [USE]}, {"role": "user", "content": [result]}]
+    thinking = {"type": "enabled", "budget_tokens": 50}
+
+    error = call(fake.url, "anthropic", messages=turns, thinking=thinking).error
+
+    assert "Expected `thinking`" in str(error)
+    assert call(fake.url, "anthropic", messages=turns).error is None
 
 
 def test_a_thought_that_is_hidden_comes_without_its_text(fake: FakeProviders) -> None:

@@ -58,6 +58,8 @@ def _faults(body: dict[str, Any]) -> Iterator[str]:
     if not isinstance(body["messages"], list) or not body["messages"]:
         yield "messages: at least one message is required"
     yield from _of_messages(body["messages"])
+    if thinking.get("type") == "enabled":
+        yield from _of_thoughts(body["messages"])
     yield from _of_tools(body)
     output = (body.get("output_config") or {}).get("format")
     if output is not None:
@@ -85,6 +87,20 @@ def _of_messages(messages: list[Any]) -> Iterator[str]:
         open_calls = [block["id"] for block in blocks if block.get("type") == "tool_use"]
     if open_calls:
         yield _unanswered(len(messages) - 1, open_calls)
+
+
+def _of_thoughts(messages: list[Any]) -> Iterator[str]:
+    last = max((at for at, one in enumerate(messages) if one["role"] == "assistant"), default=0)
+    blocks = messages[last].get("content")
+    if messages[last]["role"] == "assistant" and isinstance(blocks, list) and blocks:
+        kinds = [block.get("type") for block in blocks]
+        if "tool_use" in kinds and kinds[0] not in ("thinking", "redacted_thinking"):
+            yield (
+                f"messages.{last}.content.0.type: Expected `thinking` or `redacted_thinking`, but"
+                f" found `{kinds[0]}`. When `thinking` is enabled, a final `assistant` message must"
+                " start with a thinking block (preceeding the lastmost set of `tool_use` and"
+                " `tool_result` blocks)."
+            )
 
 
 def _of_pairs(at: int, blocks: list[Any], open_calls: list[str]) -> Iterator[str]:

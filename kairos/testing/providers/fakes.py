@@ -25,7 +25,7 @@ from kairos.testing.providers.received import KEY_HEADERS, Received, masked
 from kairos.testing.providers.script import Script, natural
 from kairos.testing.providers.server import Call, Server
 from kairos.testing.providers.wire import Wire, found, of_body, of_problem, of_reply
-from kairos.testing.replies import Filter, Given, Refuse, Reply, Think, reply_of, tokens_of
+from kairos.testing.replies import Given, Refuse, Reply, Think, reply_of, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,8 @@ class FakeProviders:
     Without an arranged reply it answers from the request itself: it calls the first tool until a
     result is there, gives a value that satisfies the wanted schema, or echoes the prompt.  What a
     provider would refuse is refused in its own words.  Any key is taken; with `models` only those
-    models exist.
+    models exist.  When a function that answers raises, the call gets a 500, and leaving the block
+    raises the error.
     """
 
     def __init__(self, *, models: frozenset[str] | set[str] | None = None) -> None:
@@ -69,6 +70,8 @@ class FakeProviders:
         self._seen = 0
         self._open = 0
         self._most_open = 0
+        self._failure: Exception | None = None
+        self._seals: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Start to listen."""
@@ -81,8 +84,10 @@ class FakeProviders:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the port and every connection."""
+        """Close the port and every connection; raise what went wrong here meanwhile."""
         self._server.stop()
+        if self._failure is not None and error is None:
+            raise self._failure
 
     @property
     def url(self) -> str:
@@ -163,7 +168,7 @@ class FakeProviders:
     def requests(self) -> list[Received]:
         """Everything received, in order, with keys masked."""
         with self._lock:
-            return list(self._requests)
+            return sorted(self._requests, key=lambda one: one.number)
 
     def count(self, provider: str | None = None, model: str | None = None) -> int:
         """Return how many requests there were, of a provider and for a model."""
@@ -190,7 +195,12 @@ class FakeProviders:
             number = self._seen
             self._open += 1
             self._most_open = max(self._most_open, self._open)
-        return self._wire(call, number)
+        try:
+            return self._wire(call, number)
+        except Exception as error:  # noqa: BLE001 - in a thread of the server nobody would see it
+            self._failure = self._failure or error
+            dialect, _ = _dialect(call, urlsplit(call.target).path)
+            return of_problem(dialect, Problem(500, "the fake itself failed"), number)
 
     def _finished(self) -> None:
         with self._lock:
@@ -225,7 +235,11 @@ class FakeProviders:
             return of_body(Body(json.dumps(named(body))), dialect, number, ())
         if problem is not None or asked is None:
             return of_problem(dialect, problem or Problem(404), number)
-        return _reply(dialect, asked, self._script.take(received), number)
+        wire, said = _reply(dialect, asked, self._script.take(received), number)
+        if said is not None and dialect is gemini.DIALECT:
+            with self._lock:
+                self._seals |= gemini.seals_of(said)
+        return wire
 
     def _read(
         self, dialect: Dialect, call: Call, path: str, body: Any
@@ -236,6 +250,8 @@ class FakeProviders:
             body = {**gemini_checks.spelled(body), **place}
         try:
             problem = dialect.check(body, call.headers)
+            if gemini_path and problem is None:
+                problem = gemini_checks.unsealed(body, self._seals)
             asked = dialect.read(body) if problem is None else None
         except (AttributeError, KeyError, TypeError, ValueError):
             return Problem(400), None  # a shape that no check expected
@@ -244,19 +260,21 @@ class FakeProviders:
         return problem, asked
 
 
-def _reply(dialect: Dialect, asked: Asked, reply: Reply | None, number: int) -> Wire:
+def _reply(
+    dialect: Dialect, asked: Asked, reply: Reply | None, number: int
+) -> tuple[Wire, Said | None]:
     faults = reply.faults if reply else ()
     status, body = found(faults, Status), found(faults, Body)
     if status is not None:
         problem = Problem(status.code, status.message, status.type)
-        return of_problem(dialect, problem, number, faults)
+        return of_problem(dialect, problem, number, faults), None
     if body is not None:
-        return of_body(body, dialect, number, faults)
+        return of_body(body, dialect, number, faults), None
     whole = natural(asked, reply)
-    blocked = any(one == Filter(prompt=True) for one in whole.contents)
-    if blocked and dialect.blocked is not None:
-        return of_problem(dialect, dialect.blocked, number, faults)
-    return of_reply(dialect, asked, _said(asked, whole, number), faults)
+    said = _said(asked, whole, number)
+    if said.filtered and said.filtered.prompt and dialect.blocked is not None:
+        return of_problem(dialect, dialect.blocked, number, faults), None
+    return of_reply(dialect, asked, said, faults), said
 
 
 def _said(asked: Asked, reply: Reply, number: int) -> Said:
@@ -283,7 +301,7 @@ def _counted_usage(asked: Asked, said: Said) -> TokenUsage:
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body) if body else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return body.decode(errors="replace")
 
 

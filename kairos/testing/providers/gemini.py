@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kairos.models.request import ToolSpec
 from kairos.testing.providers.dialect import Asked, Dialect, Event, Problem, Said
-from kairos.testing.providers.gemini_checks import check
+from kairos.testing.providers.gemini_checks import check, names_of
 from kairos.testing.replies import CallTool, Refuse, Think, pieces, text_of, tokens_of
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kairos.models.reply import TokenUsage
     from kairos.testing.faults import StreamError
 
-__all__ = ["DIALECT"]
+__all__ = ["DIALECT", "seals_of"]
 
 _STOPS = {
     "end": "STOP",
@@ -141,6 +141,16 @@ def _parts(said: Said) -> list[dict[str, Any]]:
         parts.append({**part, "thoughtSignature": seal} if seal else part)
         seal = ""
     return parts
+
+
+def seals_of(said: Said) -> dict[str, str]:
+    """Return the signatures that calls of tools went out with, by what the calls are known by."""
+    return {
+        name: part["thoughtSignature"]
+        for part in _parts(said)
+        if "functionCall" in part and "thoughtSignature" in part
+        for name in names_of(part["functionCall"])
+    }
 
 
 def _arguments(call: CallTool) -> Any:

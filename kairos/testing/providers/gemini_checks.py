@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from kairos.testing.providers.dialect import Problem, first_key, unknown_key
@@ -9,7 +10,7 @@ from kairos.testing.providers.dialect import Problem, first_key, unknown_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["check", "spelled"]
+__all__ = ["check", "names_of", "spelled", "unsealed"]
 
 _FIELDS = frozenset(
     {
@@ -77,6 +78,31 @@ def check(body: dict[str, Any], headers: Mapping[str, str]) -> Problem | None:
         text += " Please use API Key or other form of API consumer identity to call this API."
         return Problem(403, text)
     return next(_faults(body), None)
+
+
+def names_of(call: Mapping[str, Any]) -> list[str]:
+    """Return by what a call of a tool is known again: its id where it has one, and all of it."""
+    whole = json.dumps([call.get("name"), call.get("args") or {}], sort_keys=True)
+    return [call["id"], whole] if call.get("id") else [whole]
+
+
+def unsealed(body: Mapping[str, Any], seals: Mapping[str, str]) -> Problem | None:
+    """Return what a call that comes back without the signature it went out with gets."""
+    for content in body["contents"]:
+        for at, part in enumerate(content.get("parts") or ()):
+            call = part.get("functionCall")
+            wanted = seals.get(names_of(call)[0]) if call else None
+            if wanted is not None and _plain(part.get("thoughtSignature", "")) != _plain(wanted):
+                text = "Function call is missing a thought_signature in functionCall parts. This is"
+                text += " required for tools to work correctly, and missing thought_signature may"
+                text += " lead to degraded model performance. Additional data, function call"
+                return Problem(400, f"{text} `default_api:{call['name']}` , position {at}.")
+    return None
+
+
+def _plain(seal: str) -> str:
+    """Return base64 in its standard alphabet: this API takes both, padded or not."""
+    return seal.replace("-", "+").replace("_", "/").rstrip("=")
 
 
 def _unknown(name: str, where: str) -> Problem:

@@ -46,6 +46,7 @@ class Script:
 
     def add(self, reply: Reply, provider: str | None, model: str | None, on: int | None) -> None:
         """Arrange one reply, for the call with the number `on` or as the next in line."""
+        _sendable(reply)
         with self._lock:
             queue = self._lane(provider, model)
             if on is None:
@@ -88,7 +89,7 @@ class Script:
         for function in answering:  # outside the lock: it may take its time
             given = function(received)
             if given is not None:
-                return reply_of(given)
+                return _sendable(reply_of(given))
         return None
 
     def _lane(self, provider: str | None, model: str | None) -> _Queue:
@@ -97,6 +98,15 @@ class Script:
                 "there is no such provider", expected=", ".join(PROVIDERS), found=provider[:40]
             )
         return self._lanes.setdefault((provider, model), _Queue())
+
+
+def _sendable(reply: Reply) -> Reply:
+    if reply.error is not None:
+        raise ConfigError(
+            "a provider cannot send a ModelError",
+            fix="arrange what it does send: Status(429), Cut(), StreamError(), ...",
+        )
+    return reply
 
 
 def _lanes_of(received: Received) -> list[_Lane]:
