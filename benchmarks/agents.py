@@ -63,6 +63,7 @@ def _loop(model: ScriptedModel) -> None:
     plan = Plan(tools=(double.spec,), limits=Limits(iterations=None))
     loop = turns(Conversation(plan), [TaskGiven(as_messages("go"))])
     told: Any = None
+    ended: Any = None
     while True:
         try:
             wanted = loop.send(told)

@@ -155,7 +155,7 @@ class AsyncCrew:
             if limit.expired():
                 return Done(fate="timeout", seconds=clock.monotonic() - began)
             return Done(error=error, seconds=clock.monotonic() - began)
-        except Exception as error:  # noqa: BLE001 - a tool may raise anything at all
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool may raise anything at all
             return Done(error=error, seconds=clock.monotonic() - began)
         finally:
             gone.set()
@@ -251,8 +251,10 @@ async def _on_a_thread(function: Callable[[], Any]) -> Any:
             value = context.run(function)
         except StopIteration:
             error = RuntimeError("a tool raised StopIteration")
-        except BaseException as raised:  # noqa: BLE001 - a tool may raise anything at all
+        except Exception as raised:  # noqa: BLE001 - a tool may raise anything at all
             error = raised
+        except BaseException as raised:  # noqa: BLE001 - the loop must not take it for its own end
+            error = RuntimeError(type(raised).__name__)
         try:
             loop.call_soon_threadsafe(settle, value, error)
         except RuntimeError:  # the loop is closed: nobody waits any longer

@@ -70,7 +70,7 @@ def carry_out(call: ToolCall, desk: Desk, bind: Bind, decided: Decided | None = 
         raw = _checked(tool, call.arguments)
     except ContractBroken as broken:
         return _finished(call, _what_is_wrong(broken), "invalid")
-    if decided is not None and decided.verdict == "allow" and decided.arguments:
+    if decided is not None and decided.tool == tool.name:
         allowed = decided  # the same question has the same answer
     else:
         allowed = yield from _decision(call, tool, raw, desk)
@@ -81,7 +81,10 @@ def carry_out(call: ToolCall, desk: Desk, bind: Bind, decided: Decided | None = 
     if allowed.verdict == "describe":
         told = {"dry_run": True, "tool": tool.name, "arguments": json.loads(allowed.arguments)}
         return _finished(call, json.dumps(told, ensure_ascii=False), "described")
-    finished = yield from _made(call, tool, allowed.arguments.encode(), desk, bind)
+    try:
+        finished = yield from _made(call, tool, allowed.arguments.encode(), desk, bind)
+    except ContractBroken as broken:  # a decision of another day, about a tool that has changed
+        return _finished(call, _what_is_wrong(broken), "invalid")
     if desk.after is not None:
         after = desk.after
         done = yield Do("rule", lambda: after(finished))
@@ -179,7 +182,7 @@ def _made(call: ToolCall, tool: Tool, raw: bytes, desk: Desk, bind: Bind) -> Ste
     seconds, attempt = 0.0, 0
     while True:
         attempt += 1
-        values = tool.signature.arguments.check_json(raw)
+        values = tool.signature.arguments.check_json(raw)  # anew: a tool may change them
         done = yield Do("tool", bind(tool, values), tool.timeout, tool.slots)
         if done is None:
             return _finished(call, _cut_short("cancelled"), "cancelled")

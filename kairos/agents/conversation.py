@@ -56,6 +56,7 @@ class Conversation:
         self.used = Used()
         self.elapsed = 0.0
         self.events: list[Any] = []
+        self.broken_off: list[ToolFinished] = []
         self._ids: set[str] = set()
         self._begin_counting()
         self._tools, self._schema = plan.tools, plan.schema
@@ -65,6 +66,7 @@ class Conversation:
     def _begin_counting(self) -> None:
         self._started = self.elapsed
         self._first = len(self.events)
+        self.broken_off.clear()
         self._calls_of: dict[str, int] = {}
         self._seen: dict[int, int] = {}
         self._last_text, self._same_texts = "", 0
@@ -83,7 +85,7 @@ class Conversation:
     @property
     def task_events(self) -> list[Any]:
         """What has happened since the task was given."""
-        return self.events[self._first :]
+        return [*self.events[self._first :], *self.broken_off]
 
     # --- what is told
 
@@ -139,7 +141,9 @@ class Conversation:
             one = results.get(call.id)
             if one is None:
                 one = ToolFinished(call.id, call.name, _BROKEN_OFF, "cancelled", at=self.elapsed)
-            self.events.append(one)
+                self.broken_off.append(one)
+            else:
+                self.events.append(one)
             self.passed(one.at)
             told[call.id] = ToolResult(call.id, call.name, one.content, one.failed)
             if one.ends and ends is None:
@@ -226,26 +230,27 @@ class Conversation:
 
     def _called_for(self, calls: tuple[ToolCall, ...]) -> Turn:
         told: list[ToolResult] = []
-        left: list[ToolCall] = []
-        refused = False
-        for call in calls:
-            if call.name == FINAL and self.plan.by_tool:
-                answer, fault = self._judge(call.arguments)
+        left = calls
+        if self.plan.by_tool:
+            left = tuple(call for call in calls if call.name != FINAL)
+            for final in (call for call in calls if call.name == FINAL):
+                answer, fault = self._judge(final.arguments)
                 if fault is None:
-                    self._tell_all(calls, call)
+                    self._tell_all(calls, final)
                     return Turn(ends="answered", answer=answer)
-                refused = True
-                told.append(ToolResult(call.id, call.name, fault, failed=True))
-            elif why := self._not_allowed(call):
+                told.append(ToolResult(final.id, FINAL, fault, failed=True))
+            if told and self._faults > self.plan.answer_retries:
+                self._unanswered(calls)
+                return Turn(ends="invalid_answer")
+        made = []
+        for call in left:
+            if why := self._not_allowed(call):
                 told.append(ToolResult(call.id, call.name, why, failed=True))
             else:
                 self.used.calls += 1
-                left.append(call)
-        turn = Turn(tuple(left), calls, tuple(told))
-        if refused and self._faults > self.plan.answer_retries:
-            self._unanswered(calls)
-            return Turn(ends="invalid_answer")
-        return turn if left else self.finished(turn, {}, None)
+                made.append(call)
+        turn = Turn(tuple(made), calls, tuple(told))
+        return turn if made else self.finished(turn, {}, None)
 
     def _not_allowed(self, call: ToolCall) -> str:
         most = self.plan.limits.tool_calls

@@ -158,7 +158,7 @@ class Crew:
         began = self._engagement.now
         try:
             value = self.now(step.function)
-        except Exception as error:  # noqa: BLE001 - other people's code may raise anything
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
             return Done(error=error, seconds=self._engagement.now - began)
         return Done(value, seconds=self._engagement.now - began)
 

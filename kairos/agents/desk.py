@@ -58,7 +58,7 @@ class ToolContext:
         return self._cancelled()
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a value of the state that the step may read."""
+        """Return a value of the state.  Raises StateError for a key that the step may not read."""
         return default if self._read is None else self._read(key, default)
 
     def progress(self, value: Any) -> None:

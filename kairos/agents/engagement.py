@@ -204,7 +204,11 @@ class Engagement:
             return None
         event = FailureEvent(self.model.name, FailureType.EXECUTION, error, self.failures)
         decision = FailureRouter(self.policy).handle(event)
-        return decision.delay if decision.action is FailureAction.RETRY else None
+        if decision.action is not FailureAction.RETRY:
+            return None
+        until = self.until  # a pause beyond it would be spent for nothing
+        left = decision.delay if until is None else max(until - self.clock.monotonic(), 0.0)
+        return min(decision.delay, left)
 
     # --- the tools
 
