@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kairos.enums import AttemptStatus, StepStatus
 from kairos.exceptions import ConfigError
+from kairos.spending import Spend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,10 @@ def write_record(record: Any) -> dict[str, Any]:
     return plain
 
 
+def _plain(spent: Spend | None) -> dict[str, Any] | None:
+    return None if spent is None else spent._asdict()  # pydantic would write a bare list
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
     """One attempt: `duration_ms` in milliseconds, `error_message` sanitised."""
@@ -91,18 +96,23 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """What became of one element of a foreach."""
+    """What became of one element of a foreach; `spent` is None where nothing was."""
 
     index: int
     status: StepStatus
     output: Any = None
     attempts: list[AttemptRecord] = field(default_factory=list)
     reason: str = ""
+    spent: Spend | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What became of a step.  `items` tells a foreach's elements apart, `reason` says why."""
+    """What became of a step.
+
+    `items` tells a foreach's elements apart, `reason` says why; `spent` is what all attempts spent,
+    failed ones too, and None where nothing was.
+    """
 
     step_id: str
     status: StepStatus
@@ -112,10 +122,15 @@ class StepResult:
     timestamp: datetime = field(default_factory=now)
     items: list[ItemResult] | None = None
     reason: str = ""
+    spent: Spend | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
-        return write_record(self)
+        plain = write_record(self)
+        plain["spent"] = _plain(self.spent)
+        for told, each in zip(plain["items"] or (), self.items or (), strict=True):
+            told["spent"] = _plain(each.spent)
+        return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> StepResult:

@@ -7,7 +7,9 @@ as much again, so a `StepResult` is built when it is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from kairos.contracts.encoding import decode
@@ -19,12 +21,14 @@ from kairos.events import (
     ItemCompleted,
     PlanSpliced,
     RunStarted,
+    Spent,
     StepCompleted,
     StepFailed,
     StepSkipped,
     StepStarted,
 )
 from kairos.results import AttemptRecord, ItemResult, StepResult
+from kairos.spending import Spend
 
 if TYPE_CHECKING:
     from kairos.security import Redactor
@@ -94,6 +98,7 @@ class _StepFold:
         self._redactor = redactor
         self._attempts: list[AttemptRecord] = []
         self._items: dict[int, ItemResult] | None = None
+        self._spent: dict[int | None, Spend] = {}
         self._status = StepStatus.PENDING
         self._output: Any = None
         self._reason = ""
@@ -102,8 +107,14 @@ class _StepFold:
 
     def over(self, events: Iterable[Event]) -> StepResult:
         for event in events:
-            self._take(event)
+            if isinstance(event, Spent):
+                self._pay(event)
+            else:
+                self._take(event)
+        spent = self._spent
         items = None if self._items is None else [self._items[k] for k in sorted(self._items)]
+        if items and spent:
+            items = [replace(each, spent=spent.get(each.index)) for each in items]
         return StepResult(
             self._name,
             self._status,
@@ -113,7 +124,13 @@ class _StepFold:
             at(self._when),
             items,
             self._reason,
+            reduce(Spend.plus, spent.values()) if spent else None,
         )
+
+    def _pay(self, event: Spent) -> None:
+        amount = Spend(event.llm_calls, event.input_tokens, event.output_tokens, event.usd)
+        before = self._spent.get(event.item)
+        self._spent[event.item] = amount if before is None else before.plus(amount)
 
     def _take(self, event: Event) -> None:
         match event:

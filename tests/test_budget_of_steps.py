@@ -216,6 +216,25 @@ def test_an_item_that_takes_too_long_is_given_up_and_its_siblings_are_not() -> N
     assert result.output == [0, None, 2]
 
 
+def test_what_each_step_and_item_spent_is_in_its_result_and_survives_being_plain_data() -> None:
+    def action(ctx: StepContext) -> None:
+        call(ctx)
+        if ctx.attempt == 1 and ctx.item == 2:
+            raise ValueError
+
+    steps = [Step("a", action, foreach="xs"), Step("b", lambda ctx: 1, depends_on=["a"])]
+    result = Workflow("w", steps).run({"xs": [1, 2]})
+    step = result.step_results["a"]
+    assert [each.spent for each in step.items or ()] == [
+        Spend(1, 10, 10, 0.2),
+        Spend(2, 20, 20, 0.4),
+    ]
+    assert step.spent == Spend(3, 30, 30, pytest.approx(0.6))  # type: ignore[arg-type]
+    assert result.step_results["b"].spent is None
+    assert step.to_dict()["spent"]["llm_calls"] == 3
+    assert type(step).from_dict(step.to_dict()) == step
+
+
 # -- declared -------------------------------------------------------------------------------------
 
 
