@@ -20,7 +20,8 @@ from kairos.adapters.options import checked_options, no_key_inline
 from kairos.adapters.vendor import Arguments, Connection, Vendor
 from kairos.adapters.watching import watched, watched_async
 from kairos.exceptions import ConfigError
-from kairos.models.estimate import spend_before
+from kairos.models.estimate import estimate, spend_before
+from kairos.models.limits import Gate, ProviderLimits, fingerprint, gate_of
 from kairos.models.prices import PRICES, Prices
 from kairos.models.request import DEFAULT_TIMEOUT, Request
 from kairos.models.stream import Finished, StreamEvent
@@ -41,8 +42,9 @@ class Adapter:
 
     `base_url` is the provider's own where neither it nor the environment says otherwise, `timeout`
     is in seconds and covers a whole call, `allow_localhost` lets plain http go to exactly
-    localhost, 127.0.0.1 or ::1, and `prices` is the list by which calls are estimated and priced.
-    Further options hold for every call that does not say otherwise.
+    localhost, 127.0.0.1 or ::1, `prices` is the list by which calls are estimated and priced, and
+    `limits` says how hard the provider may be pressed by all that reach it with this key.  Further
+    options hold for every call that does not say otherwise.
 
     The key is read from the environment with each call, and nowhere else.  Nothing is retried.
 
@@ -60,6 +62,7 @@ class Adapter:
         timeout: float = DEFAULT_TIMEOUT,
         allow_localhost: bool = False,
         prices: Prices = PRICES,
+        limits: ProviderLimits | None = None,
         **options: Any,
     ) -> None:
         vendor = self.vendor
@@ -75,6 +78,7 @@ class Adapter:
         self._base_url = base_url
         self._allow_localhost = allow_localhost
         self._prices = prices
+        self._limits = limits
         self._options = checked_options(vendor, {"timeout": timeout, **options})
         if base_url is not None:
             url_of(vendor, base_url, allow_localhost=allow_localhost)
@@ -172,7 +176,14 @@ class Adapter:
         module = sdk(vendor.module, vendor.extra)
         url = url_of(vendor, self._base_url, allow_localhost=self._allow_localhost)
         to = Connection(key_of(vendor, url), url, request.timeout)
-        return _Ready(module, to, vendor.arguments(given.request, self._model), given)
+        gate = gate_of(self.provider, base_url=url, key=fingerprint(to.key), limits=self._limits)
+        return _Ready(module, to, vendor.arguments(given.request, self._model), given, gate)
+
+    def _tokens(self, ready: _Ready) -> int:
+        """Return how many tokens a call may take, where that is limited."""
+        if ready.gate.limits.tokens_per_minute is None:
+            return 0
+        return sum(estimate(ready.given.request))
 
     def _exchange(self, ready: _Ready) -> Exchange:
         given = ready.given
@@ -181,29 +192,39 @@ class Adapter:
     def _stream(self, ready: _Ready) -> Generator[StreamEvent]:
         vendor, timeout = self.vendor, ready.given.request.timeout
         exchange = self._exchange(ready)
+        entry = ready.gate.enter(tokens=self._tokens(ready), patience=timeout)
         begun = time.monotonic()
-        opened = None
+        opened = failed = None
         try:
             opened = vendor.open(client(vendor, ready.sdk, ready.to), ready.arguments, timeout)
             if opened.response is not None:
                 watched(opened.response, begun + timeout)
             feed = exchange.feed
-            for event in opened.events:
-                yield from feed(event)
-                if exchange.decoder.done:
-                    break
-            yield exchange.finished((time.monotonic() - begun) * 1000.0)
+            try:
+                for event in opened.events:
+                    # read to its very end, so that its connection can be used again
+                    if not exchange.decoder.done:
+                        yield from feed(event)
+            except Exception:
+                if not exchange.decoder.done:
+                    raise
+            finished = exchange.finished((time.monotonic() - begun) * 1000.0)
+            entry.used(exchange.decoder.usage.total_tokens)
+            yield finished
         except Exception as error:  # noqa: BLE001 - SDKs raise whatever they trip over
-            raise exchange.failure(ready.sdk, error) from None
+            failed = exchange.failure(ready.sdk, error)
+            raise failed from None
         finally:
+            entry.leave(failed)
             if opened is not None:
                 opened.close()
 
     async def _stream_async(self, ready: _Ready) -> AsyncGenerator[StreamEvent]:
         vendor, timeout = self.vendor, ready.given.request.timeout
         exchange = self._exchange(ready)
+        entry = await ready.gate.enter_async(tokens=self._tokens(ready), patience=timeout)
         begun = time.monotonic()
-        opened = None
+        opened = failed = None
         try:
             made = await async_client(vendor, ready.sdk, ready.to)
             # a deadline that cancels, and never while a consumer holds the event: a generator
@@ -213,15 +234,22 @@ class Adapter:
             if opened.response is not None:
                 watched_async(opened.response, begun + timeout)
             feed = exchange.feed
-            async for event in opened.events:
-                for said in feed(event):
-                    yield said
-                if exchange.decoder.done:
-                    break
-            yield exchange.finished((time.monotonic() - begun) * 1000.0)
+            try:
+                async for event in opened.events:
+                    if not exchange.decoder.done:
+                        for said in feed(event):
+                            yield said
+            except Exception:
+                if not exchange.decoder.done:
+                    raise
+            finished = exchange.finished((time.monotonic() - begun) * 1000.0)
+            entry.used(exchange.decoder.usage.total_tokens)
+            yield finished
         except Exception as error:  # noqa: BLE001 - SDKs raise whatever they trip over
-            raise exchange.failure(ready.sdk, error) from None
+            failed = exchange.failure(ready.sdk, error)
+            raise failed from None
         finally:
+            entry.leave(failed)
             if opened is not None:
                 await opened.close()
 
@@ -233,6 +261,7 @@ class _Ready(NamedTuple):
     to: Connection
     arguments: Arguments
     given: Prepared
+    gate: Gate
 
 
 def _endless() -> RuntimeError:
