@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import AfterValidator
 
 from kairos.verify import Budget, compare
 
@@ -140,3 +141,16 @@ def test_a_search_without_an_end_stops_at_its_budget(producer: Any, consumer: An
     verdict = compare(producer, consumer, budget=Budget(nodes=3_000, seconds=60))
     assert verdict.answer in {"unknown", "refuted"}
     assert verdict.answer == "refuted" or "budget" in str(verdict.reason)
+
+
+def test_values_of_schemas_that_share_their_parts_many_times_over_are_drawn_in_bounded_time() -> (
+    None
+):
+    parts: dict[str, Any] = {
+        f"p{n}": {"allOf": [{"$ref": f"#/$defs/p{n + 1}"}] * 40} for n in range(5)
+    }
+    parts["p5"] = {"type": "string", "format": "date-time"}
+    asked = Annotated[str, AfterValidator(lambda value: value)]
+    # taken together, that is 40 ** 5 of them
+    verdict = compare({"$defs": parts, "$ref": "#/$defs/p0"}, asked)
+    assert verdict.answer == "unknown"

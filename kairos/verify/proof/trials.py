@@ -114,6 +114,9 @@ class _Drawer:
 
     def _flat(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         """Return a schema with its parts taken together, one branch of each union chosen."""
+        self._left -= 1
+        if self._left < 0:
+            raise _NothingError
         found: dict[str, Any] = {}
         if "$id" in schema and not any(schema is root for root in self._roots):
             self._roots.append(schema)  # a document in a document: what it refers to lies in it
