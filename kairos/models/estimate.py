@@ -2,7 +2,7 @@
 
 Every provider counts in its own way and keeps most of that to itself, so the guess leans to the
 high side on purpose: it is what gets reserved, and what was too much comes back.  English, code
-and most other writing come out at two to three times what they are; docs/budgets.md has figures.
+and most other writing come out at two to three times what they are; docs/failures.md has figures.
 """
 
 from __future__ import annotations
