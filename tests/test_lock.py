@@ -740,8 +740,9 @@ def test_in_a_pipeline_no_lock_is_written(here: Path, monkeypatch: pytest.Monkey
     assert validate("--update").exit_code == 0
 
 
-def test_update_without_a_lock_is_wrong_usage(here: Path) -> None:
-    done = CliRunner().invoke(app, ["validate", "flow.py", "--update"])
+@pytest.mark.parametrize("asked", [["--update"], ["--compat", "backward"]])
+def test_what_is_asked_of_no_lock_is_wrong_usage(here: Path, asked: list[str]) -> None:
+    done = CliRunner().invoke(app, ["validate", "flow.py", *asked])
     assert done.exit_code == 2
 
 

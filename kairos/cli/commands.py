@@ -167,7 +167,7 @@ def _validate(  # noqa: PLR0917 - typer calls it by name
         from kairos.cli.validate import ValidateOptions, validate  # noqa: PLC0415 - as above
 
         asked = None
-        if lock is not None or update:
+        if lock is not None or update or compatible.value != "full":
             from kairos.cli.lock import asked_of_lock  # noqa: PLC0415 - it loads the proof
 
             asked = asked_of_lock(lock, compatible.value, update=update)

@@ -67,6 +67,8 @@ def asked_of_lock(file: str | None, compatible: str, *, update: bool) -> LockOpt
     if file is None:
         if update:
             raise Stop("--update of which lock?", fix="name it: --lock contracts.lock --update")
+        if compatible != Compatibility.FULL:
+            raise Stop("--compat with which lock?", fix="name it: --lock contracts.lock")
         return None
     return LockOptions(file, update=update, compatibility=Compatibility(compatible))
 

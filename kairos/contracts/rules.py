@@ -37,6 +37,7 @@ __all__ = [
     "not_empty",
     "one_of",
     "pattern",
+    "pattern_fix",
     "range_",
     "regex_engine",
     "same_json",
