@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from kairos.adapters.core import Adapter
 from kairos.adapters.openai_chat import END, ChatDecoder, chat_arguments
 from kairos.adapters.openai_errors import told
+from kairos.adapters.openai_responses import ResponsesDecoder, responses_arguments
 from kairos.adapters.options import Option
 from kairos.adapters.prompted import Prompted
 from kairos.adapters.schemas import Dialect
 from kairos.adapters.vendor import Arguments, Connection, Opened, Vendor
 from kairos.exceptions import ConfigError
 from kairos.models.request import DEFAULT_TIMEOUT
+from kairos.source import declared_here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -22,9 +26,11 @@ if TYPE_CHECKING:
 
     from kairos.models.request import Request
 
-__all__ = ["CHAT", "DEFAULT_MODEL", "OpenAIAdapter", "openai_adapter"]
+__all__ = ["CHAT", "DEFAULT_MODEL", "RESPONSES", "Api", "OpenAIAdapter", "openai_adapter"]
 
+Api: TypeAlias = Literal["chat", "responses"]
 DEFAULT_MODEL = "gpt-5.4-mini"
+_LEAST_TOKENS = 16
 
 # --- what is asked
 
@@ -67,7 +73,7 @@ def _refuses(request: Request, model: str) -> None:
     if not _THINKS.match(model):
         return
     options = request.options
-    effort = options.get("reasoning_effort", "none")
+    effort = options.get("reasoning_effort") or options.get("reasoning", {}).get("effort", "none")
     sampled = effort == "none" and _MAY_NOT_THINK.match(model)
     refused = {
         "stop": request.stop,
@@ -89,6 +95,24 @@ def _refuses(request: Request, model: str) -> None:
         )
 
 
+def _refuses_responses(request: Request, model: str) -> None:
+    for name, given in (("stop", request.stop), ("seed", request.seed)):
+        if given not in (None, ()):
+            raise ConfigError(
+                f"OpenAI's Responses take no {name}",
+                fix=f"api='chat', or leave {name}= out",
+            )
+    if request.max_tokens < _LEAST_TOKENS:
+        raise ConfigError(
+            "'max_tokens' is too small for OpenAI's Responses", expected=f"{_LEAST_TOKENS} or more"
+        )
+    _refuses(request, model)
+
+
+def _responses_arguments(request: Request, model: str) -> Arguments:
+    return responses_arguments(request, model, thinks=_THINKS.match(model) is not None)
+
+
 # --- the SDK
 
 
@@ -108,12 +132,15 @@ def _connect(sdk: ModuleType, to: Connection, is_async: bool) -> Any:  # noqa: F
 
 
 def _open_chat(client: Any, arguments: Arguments, timeout: float) -> Any:
-    host = urlsplit(str(client.base_url)).hostname or ""
-    if not host.endswith((".openai.com", ".azure.com")) and "max_completion_tokens" in arguments:
+    if not _is_openai(str(client.base_url)) and "max_completion_tokens" in arguments:
         # the name that all other servers know; some pass over the new one, and the bound with it
         arguments = dict(arguments)
         arguments["max_tokens"] = arguments.pop("max_completion_tokens")
     return _opened(client.chat.completions.create(**arguments, timeout=timeout))
+
+
+def _open_responses(client: Any, arguments: Arguments, timeout: float) -> Any:
+    return _opened(client.responses.create(**arguments, timeout=timeout))
 
 
 def _opened(opening: Any) -> Any:
@@ -214,15 +241,63 @@ CHAT = Vendor(
     schemas=_STRICT,
 )
 
+RESPONSES = replace(
+    CHAT,
+    arguments=_responses_arguments,
+    open=_open_responses,
+    decoder=ResponsesDecoder,
+    refuses=_refuses_responses,
+    options={
+        **_SHARED,
+        "reasoning": Option(_DICT),
+        "max_tool_calls": Option((int,)),
+        "truncation": Option(_TEXT),
+        "include": Option((list,)),
+        "prompt": Option(_DICT),
+        "previous_response_id": Option(_TEXT),
+        "text": Option(refused="the format follows from the contract; verbosity= is its own"),
+        "instructions": Option(refused="it is called system here, for every provider"),
+        "input": Option(refused="it is called messages here, for every provider"),
+        "max_output_tokens": Option(refused="it is called max_tokens here, for every provider"),
+        "background": Option(refused="an answer is waited for"),
+        "conversation": Option(refused="what was said is sent along, as messages"),
+    },
+)
+
+
+def _vendor_of(api: str | None, base_url: str | None) -> Vendor:
+    """Return the API that is meant.
+
+    Where OpenAI itself is asked it is Responses: its newest models call tools while they reason
+    there and nowhere else.  Elsewhere it is chat, which every server speaks.
+    """
+    if api is None:
+        address = base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or RESPONSES.home
+        api = "responses" if _is_openai(address) else "chat"
+    if api not in ("chat", "responses"):
+        raise ConfigError(
+            "OpenAI has no such API",
+            where=declared_here(),
+            expected="api='chat' or api='responses'",
+            found=repr(api)[:40],
+        )
+    return CHAT if api == "chat" else RESPONSES
+
+
+def _is_openai(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host.endswith((".openai.com", ".azure.com"))
+
 
 class OpenAIAdapter(Adapter):
     """A model of OpenAI, or of a server that speaks its language; see `Adapter`.
 
     `base_url` ends where the API's own paths begin: "http://localhost:11434/v1".  The key is
     OPENAI_API_KEY; a local server (`allow_localhost`) is reached without one, too.
-    """
 
-    vendor = CHAT
+    `api` is "chat" or "responses"; without it, Responses where OpenAI itself is asked, and chat
+    where `base_url` or OPENAI_BASE_URL lead to another server.
+    """
 
     def __init__(
         self,
@@ -231,8 +306,10 @@ class OpenAIAdapter(Adapter):
         base_url: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         allow_localhost: bool = False,
+        api: Api | None = None,
         **options: Any,
     ) -> None:
+        self.vendor = _vendor_of(api, base_url)
         super().__init__(
             model=model,
             base_url=base_url,
@@ -248,6 +325,7 @@ def openai_adapter(
     model: str = DEFAULT_MODEL,
     base_url: str | None = None,
     allow_localhost: bool = False,
+    api: Api | None = None,
     **options: Any,
 ) -> Prompted:
     """Return a step action that asks OpenAI; `{name}` is a key that the step may read.
@@ -258,6 +336,6 @@ def openai_adapter(
     Raises ConfigError for a prompt that cannot be read and an option that cannot be sent.
     """
     adapter = OpenAIAdapter(
-        model=model, base_url=base_url, allow_localhost=allow_localhost, **options
+        model=model, base_url=base_url, allow_localhost=allow_localhost, api=api, **options
     )
     return Prompted(prompt_template, adapter)

@@ -32,6 +32,10 @@ _OF_CODE: dict[str, ErrorKind] = {
     "vector_store_timeout": "timeout",
     "content_filter": "filtered",
     "content_policy_violation": "filtered",
+    "invalid_prompt": "filtered",  # flagged, that is: what is merely wrong has other names
+    "bio_policy": "filtered",
+    "misalignment_policy_violation": "filtered",
+    "data_residency_mismatch": "forbidden",
     "context_length_exceeded": "too_large",
     "request_too_large": "too_large",
     "model_not_found": "not_found",
@@ -39,7 +43,6 @@ _OF_CODE: dict[str, ErrorKind] = {
     "invalid_api_key": "unauthorized",
     "authentication_error": "unauthorized",
     "permission_error": "forbidden",
-    "invalid_prompt": "bad_request",
     "invalid_request_error": "bad_request",
 }
 

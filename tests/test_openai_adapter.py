@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kairos.adapters.openai_adapter import CHAT, OpenAIAdapter, openai_adapter
+from kairos.adapters.openai_adapter import CHAT, RESPONSES, OpenAIAdapter, openai_adapter
 from kairos.exceptions import ConfigError, SecurityError
 from kairos.models import (
     Document,
@@ -54,29 +54,29 @@ if TYPE_CHECKING:
 
 KEY = "sk-proj-never-to-be-seen-anywhere-0123456789"
 MODEL = "gpt-4.1"
-APIS = ("chat",)
+APIS = ("chat", "responses")
 every_api = pytest.mark.parametrize("api", APIS)
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 # What breaks while the answer comes, and whether text came before.
 BROKEN: list[tuple[str, Any, str, bool]] = [
     ("a reset before text", (WORDS, Cut(after_events=1)), "interrupted", False),
-    ("a reset after text", (WORDS, Cut(after_events=4)), "interrupted", True),
-    ("a hang-up after text", (WORDS, Cut(after_events=4, reset=False)), "interrupted", True),
+    ("a reset after text", (WORDS, Cut(after_events=6)), "interrupted", True),
+    ("a hang-up after text", (WORDS, Cut(after_events=6, reset=False)), "interrupted", True),
     ("an early end at once", (WORDS, End(1)), "interrupted", False),
-    ("an early end after text", (WORDS, End(4)), "interrupted", True),
-    ("a body that stops short", (WORDS, Truncate(1500)), "interrupted", True),
+    ("an early end after text", (WORDS, End(6)), "interrupted", True),
+    ("a body that stops short", (WORDS, Truncate(2700)), "interrupted", True),
     ("garbage at first", (WORDS, Garbage(at=0)), "malformed", False),
-    ("garbage later", (WORDS, Garbage(at=4)), "malformed", True),
-    ("bytes that are no text", (WORDS, Garbage(at=4, data="\x00")), "malformed", True),
-    ("an array in place of an event", (WORDS, Garbage(at=4, data="[1]")), "malformed", True),
-    ("a number in place of an event", (WORDS, Garbage(at=4, data="3")), "malformed", True),
+    ("garbage later", (WORDS, Garbage(at=6)), "malformed", True),
+    ("bytes that are no text", (WORDS, Garbage(at=6, data="\x00")), "malformed", True),
+    ("an array in place of an event", (WORDS, Garbage(at=6, data="[1]")), "malformed", True),
+    ("a number in place of an event", (WORDS, Garbage(at=6, data="3")), "malformed", True),
     ("an error at first", (WORDS, StreamError(at=0)), "server", False),
-    ("an error later", (WORDS, StreamError(at=4)), "server", True),
-    ("overloaded", (WORDS, StreamError(4, "service_unavailable_error")), "overloaded", True),
+    ("an error later", (WORDS, StreamError(at=6)), "server", True),
+    ("overloaded", (WORDS, StreamError(6, "service_unavailable_error")), "overloaded", True),
     ("a limit within", (WORDS, StreamError(1, "rate_limit_exceeded")), "rate_limited", False),
-    ("a bad request within", (WORDS, StreamError(4, "invalid_prompt")), "bad_request", True),
-    ("an error unheard of", (WORDS, StreamError(4, "new_error")), "server", True),
+    ("a bad request within", (WORDS, StreamError(6, "invalid_request_error")), "bad_request", True),
+    ("an error unheard of", (WORDS, StreamError(6, "new_error")), "server", True),
 ]
 # With chat, the answer is whole before the count of its tokens comes.
 BROKEN_CHAT: list[tuple[str, Any, str, bool]] = [
@@ -99,8 +99,8 @@ def fake(server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProvider
     return server
 
 
-def adapter(api: str = "chat", model: str = MODEL, **options: Any) -> OpenAIAdapter:
-    return OpenAIAdapter(model=model, **{"allow_localhost": True, **options})
+def adapter(api: Any = "chat", model: str = MODEL, **options: Any) -> OpenAIAdapter:
+    return OpenAIAdapter(model=model, api=api, **{"allow_localhost": True, **options})
 
 
 def answer(events: list[Any]) -> ModelResponse:
@@ -181,7 +181,7 @@ def test_what_a_client_has_to_live_with_changes_nothing(
 
 
 @every_mode
-@pytest.mark.parametrize("given", [(WORDS, Delay(5)), (WORDS, Stall(5, at=4))])
+@pytest.mark.parametrize("given", [(WORDS, Delay(5)), (WORDS, Stall(5, at=6))])
 @every_api
 def test_a_provider_that_falls_silent_is_waited_for_no_longer_than_was_said(
     fake: FakeProviders, api: str, given: Any, mode: str
@@ -419,8 +419,14 @@ def test_results_go_back_to_their_calls(fake: FakeProviders, api: str) -> None:
     reply = adapter(api).call("and?", messages=messages, tools=[WEATHER])
 
     assert reply.text == "The tool answered: Error: no such city"
-    roles = [one["role"] for one in sent(fake)["messages"]]
-    assert roles == ["user", "assistant", "tool", "tool", "user"]
+    body = sent(fake)
+    if api == "chat":
+        roles = [one["role"] for one in body["messages"]]
+        assert roles == ["user", "assistant", "tool", "tool", "user"]
+    else:
+        kinds = [one.get("type") or one["role"] for one in body["input"]]
+        call, result = ["function_call"] * 2, ["function_call_output"] * 2
+        assert kinds == ["user", "assistant", *call, *result, "user"]
 
 
 # --- asking
@@ -483,15 +489,34 @@ def test_images_and_documents_are_sent_as_they_are(fake: FakeProviders, api: str
         ],
     )
 
-    (message,) = sent(fake)["messages"]
-    assert message["content"] == [
+    body = sent(fake)
+    (message,) = body["messages" if api == "chat" else "input"]
+    assert message["content"] == _ATTACHED[api]
+
+
+_ATTACHED = {
+    "chat": [
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,UE5H"}},
         {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}},
-        {"type": "file",
-         "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERg=="}},
+        {
+            "type": "file",
+            "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERg=="},
+        },
         {"type": "text", "text": "plain words"},
         {"type": "text", "text": "look"},
-    ]  # fmt: skip
+    ],
+    "responses": [
+        {"type": "input_image", "image_url": "data:image/png;base64,UE5H", "detail": "auto"},
+        {"type": "input_image", "image_url": "https://x.test/a.png", "detail": "auto"},
+        {
+            "type": "input_file",
+            "filename": "a.pdf",
+            "file_data": "data:application/pdf;base64,JVBERg==",
+        },
+        {"type": "input_text", "text": "plain words"},
+        {"type": "input_text", "text": "look"},
+    ],
+}
 
 
 def test_a_document_behind_a_url_is_refused_where_nobody_would_fetch_it(
@@ -567,7 +592,141 @@ def test_an_option_that_cannot_be_sent_is_refused_by_name(
     assert KEY not in str(caught.value)
 
 
+# --- Responses
+
+
+@every_mode
+def test_what_a_model_thought_goes_back_sealed(fake: FakeProviders, mode: str) -> None:
+    fake.reply(
+        Think("first", seal="c2VhbC1vbmU="),
+        CallTool("weather", {"city": "Rom"}, "call_a"),
+        Think("second", seal="c2VhbC10d28="),
+        CallTool("weather", {"city": "Oslo"}, "call_b"),
+    )
+    model = adapter("responses", model="gpt-5.4")
+
+    response = answer(ask(model, mode, tools=[WEATHER]))
+
+    thoughts = [part for part in response.parts if isinstance(part, Reasoning)]
+    assert thoughts == [
+        Reasoning("first", "c2VhbC1vbmU=", "openai"),
+        Reasoning("second", "c2VhbC10d28=", "openai"),
+    ]
+    results = Message(
+        "tool", tuple(ToolResult(one.id, one.name, "sun") for one in response.tool_calls)
+    )
+    foreign = Message("assistant", (Reasoning("x", "sealed by another", "anthropic"), Text("y")))
+    model.call("so?", messages=[*_asked("hi"), response.message, results, foreign])
+    first, second = fake.requests
+    assert first.body["include"] == ["reasoning.encrypted_content"]
+    assert first.body["store"] is False
+    assert second.refused is None
+    sealed = [one for one in second.body["input"] if one.get("type") == "reasoning"]
+    assert [one["encrypted_content"] for one in sealed] == ["c2VhbC1vbmU=", "c2VhbC10d28="]
+    assert "sealed by another" not in json.dumps(second.body)
+
+
+def _asked(words: str) -> list[Message]:
+    return [Message("user", (Text(words),))]
+
+
+def test_responses_are_asked_in_their_own_words(fake: FakeProviders) -> None:
+    adapter("responses", system="Be brief.").call(
+        "hi", max_tokens=77, temperature=0.5, verbosity="low", store=True, metadata={"a": "b"}
+    )
+
+    body = sent(fake)
+    assert body["instructions"] == "Be brief."
+    assert body["input"] == [{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}]
+    told = ("max_output_tokens", "temperature", "text", "store", "metadata")
+    assert [body[name] for name in told] == [77, 0.5, {"verbosity": "low"}, True, {"a": "b"}]
+    assert "include" not in body
+
+
+def test_effort_is_said_alike_on_both_sides(fake: FakeProviders) -> None:
+    for api in APIS:
+        adapter(api, model="gpt-5.4").call("hi", reasoning_effort="low")
+
+    chat, responses = fake.requests
+    assert chat.body["reasoning_effort"] == "low"
+    assert responses.body["reasoning"] == {"effort": "low"}
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"stop": "x"}, "take no stop"),
+        ({"seed": 0}, "take no seed"),
+        ({"max_tokens": 5}, "max_tokens"),
+        ({"previous_response_id": 7}, "previous_response_id"),
+        ({"frequency_penalty": 1}, "no option 'frequency_penalty'"),
+        ({"background": True}, "does not take 'background'"),
+    ],
+)
+def test_what_responses_do_not_take_is_refused_by_name(
+    fake: FakeProviders, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        adapter("responses").call("hi", **options)
+
+    assert fake.count() == 0
+
+
+@every_mode
+@pytest.mark.parametrize("stop, told", [("length", "length"), ("filtered", None)])
+def test_an_incomplete_response_says_why(
+    fake: FakeProviders, stop: str, told: str | None, mode: str
+) -> None:
+    fake.reply(WORDS, stop=stop)
+
+    *_, last = ask(adapter("responses"), mode)
+
+    if told:
+        assert answer([last]).stop == told
+    else:
+        assert isinstance(last, ModelError)
+        assert last.kind == "filtered"
+
+
+@every_mode
+@pytest.mark.parametrize("given", [Duplicate(6), Swap(6), StreamError(6, "response.failed")])
+def test_pieces_that_are_not_the_whole_are_seen(fake: FakeProviders, given: Any, mode: str) -> None:
+    fake.reply(WORDS, given)
+
+    *_, error = ask(adapter("responses"), mode)
+
+    assert isinstance(error, ModelError)
+    assert error.kind == ("server" if isinstance(given, StreamError) else "malformed")
+
+
 # --- where it goes
+
+
+@pytest.mark.parametrize(
+    "address, base_url, path",
+    [
+        (None, None, "responses"),
+        ("https://gateway.test/v1", None, "chat"),
+        (None, "https://openrouter.ai/api/v1", "chat"),
+        ("https://gateway.test/v1", "https://eu.api.openai.com/v1", "responses"),
+    ],
+)
+def test_openai_itself_is_asked_by_responses_and_others_by_chat(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, base_url: str | None, path: str
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    if address:
+        monkeypatch.setenv("OPENAI_BASE_URL", address)
+
+    model = OpenAIAdapter(model=MODEL, base_url=base_url)
+
+    assert model.vendor is {"chat": CHAT, "responses": RESPONSES}[path]
+    assert model.provider == "openai"
+
+
+def test_an_api_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no such API"):
+        OpenAIAdapter(model=MODEL, api="completions")  # type: ignore[arg-type]
 
 
 def test_a_server_on_this_machine_needs_no_key(
@@ -603,6 +762,13 @@ def test_a_missing_key_is_told_before_any_request(
 
 # --- the contract
 
+
+def wanted_format(body: dict[str, Any]) -> Any:
+    if "response_format" in body:
+        return body["response_format"]["json_schema"]
+    return body["text"]["format"]
+
+
 STRICT = {
     "type": "object",
     "properties": {"n": {"type": "integer", "minimum": 1}, "s": {"type": "string", "minLength": 2}},
@@ -617,7 +783,7 @@ def test_a_schema_is_sent_as_the_providers_own(fake: FakeProviders, api: str, mo
     response = answer(ask(adapter(api), mode, output=STRICT))
 
     assert json.loads(response.text)["n"] == 1
-    wanted = sent(fake)["response_format"]["json_schema"]
+    wanted = wanted_format(sent(fake))
     assert wanted["strict"] is True
     assert wanted["schema"]["properties"]["n"] == {"type": "integer", "minimum": 1}
     assert "minLength" not in wanted["schema"]["properties"]["s"]
@@ -674,7 +840,7 @@ def test_a_reference_with_words_beside_it_is_one_that_the_provider_takes(
 
     answer(ask(adapter(api), "stream", output=schema))
 
-    wanted = sent(fake)["response_format"]["json_schema"]["schema"]
+    wanted = wanted_format(sent(fake))["schema"]
     assert wanted["properties"]["a"]["anyOf"] == [{"$ref": "#/$defs/A"}]
 
 
