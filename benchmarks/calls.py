@@ -65,10 +65,10 @@ def _rows(scale: Scale, fake: FakeProviders) -> Iterator[Row]:
         return (time.perf_counter() - begun) * 1e6
 
     fake.answer(lambda _: "Hello")
-    found = interleaved({"sdk": by_sdk, "adapter": by_adapter}, scale.rounds(60), warm_up=3)
+    found = interleaved({"sdk": by_sdk, "adapter": by_adapter}, scale.rounds(300), warm_up=3)
     bound = found["sdk"] * 0.05 + 200
     yield Row(
-        "adapters.call",
+        "call",
         "one call of Claude, beside the bare SDK (within 5 % and 200 µs)",
         "µs",
         found["adapter"],
@@ -93,7 +93,7 @@ def _rows(scale: Scale, fake: FakeProviders) -> Iterator[Row]:
     sides = {"sdk": stream_by_sdk, "adapter": stream_by_adapter}
     found = interleaved(sides, scale.rounds(9))
     yield Row(
-        "adapters.delta",
+        "call_delta",
         "one delta of a streamed answer, beside the bare SDK",
         "µs",
         found["adapter"],

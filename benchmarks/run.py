@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import agents
+import budgets
+import calls
 import chains
 import contract_chains
 import contract_pairs
@@ -43,6 +45,8 @@ ROOMS = (
     plans.rows,
     flows.rows,
     agents.rows,
+    calls.rows,
+    budgets.rows,
     plans.memory_rows,
 )
 

@@ -46,6 +46,11 @@ KEYS = {
         for part in ("declared", "reversed", "shuffled", "dag", "steps")
     ),
     "plan_10000_validate",
+    "call",
+    "call_delta",
+    "reserved",
+    "gate",
+    "estimated",
     *(f"agent_{what}" for what in (100, 1_000, 10_000, "run")),
     "memory",
 }

@@ -13,11 +13,21 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # Its exit status says whether the environment it looks at is sound, and an empty one is.
 ARGUMENTS = {"dependency_audit": ["--input", '{"site": "."}']}
+# These ask models: here the fakes on this machine, for users with a key the providers themselves.
+ARGUMENTS |= {
+    example.stem: ["--fake"]
+    for example in EXAMPLES
+    if "from model_parts" in example.read_text(encoding="utf-8")
+}
 # They are published under these names.
 PUBLISHED = {
     "broken_data",
     "competitive_analysis",
     "data_pipeline",
+    "llm_workflow",
+    "real_claude",
+    "real_claude_concurrent",
+    "real_claude_logged",
     "run_logger",
     "scoped_state",
     "simple_chain",
