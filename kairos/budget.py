@@ -328,12 +328,14 @@ class Reservation(Claim):
         if stopped is not None:
             return stopped
         way: _Account | None = None
+        amount = self._amount
         for each in self._chain:
-            never = each.over(each.spent, self._amount) or each.unpriced(self._amount)
+            never = each.unpriced(amount) if amount.unknown else None
+            if each.over(each.spent, each.held, amount) is not None:
+                way = each
+                never = never or each.over(each.spent, amount)
             if never is not None:
                 return each.error(*never)
-            if each.over(each.spent, each.held, self._amount) is not None:
-                way = each
         return way
 
     def take(self) -> None:
