@@ -154,3 +154,28 @@ def test_values_of_schemas_that_share_their_parts_many_times_over_are_drawn_in_b
     # taken together, that is 40 ** 5 of them
     verdict = compare({"$defs": parts, "$ref": "#/$defs/p0"}, asked)
     assert verdict.answer == "unknown"
+
+
+def test_faults_in_parts_that_are_shared_many_times_over_are_told_in_bounded_time() -> None:
+    def document(leaf: dict[str, Any]) -> dict[str, Any]:
+        parts: dict[str, Any] = {
+            f"p{n}": {
+                "type": "object",
+                "properties": {f"k{at}": {"$ref": f"#/$defs/p{n + 1}"} for at in range(30)},
+            }
+            for n in range(6)
+        }
+        return {"$defs": {**parts, "p6": leaf}, "$ref": "#/$defs/p0"}
+
+    verdict = compare(document({"type": "string"}), document({"type": "integer"}))
+    assert verdict.answer == "refuted"
+    assert 0 < len(verdict.faults) <= 2_000  # of 30 ** 6
+
+
+def test_a_schema_that_shares_its_parts_many_times_over_is_put_into_words_in_bounded_time() -> None:
+    parts: dict[str, Any] = {
+        f"p{n}": {"allOf": [{"$ref": f"#/$defs/p{n + 1}"}] * 400} for n in range(5)
+    }
+    parts["p5"] = {"type": "string"}
+    verdict = compare({"$defs": parts, "$ref": "#/$defs/p0"}, {"type": "integer"})
+    assert verdict.answer == "refuted"

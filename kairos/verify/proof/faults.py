@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Looker", "Way", "pinned", "values_at"]
 
 _MOST_DEPTH = 8
+_MOST_PLACES = 2_000  # that are looked at; parts that are shared make many
 _ALSO = ", of which 1.0 is one"
 
 Way: TypeAlias = "tuple[str | None, ...]"
@@ -31,6 +32,7 @@ class Looker:
         self._ground = ground
         self._emitted = emitted
         self._accepted = accepted
+        self._left = _MOST_PLACES
 
     def faults(self) -> list[Fault]:
         """Return every fault, outermost first; at least one."""
@@ -59,7 +61,8 @@ class Looker:
         return self._ground.search.solve([one, -other]).found
 
     def _at(self, at: Way, emitted: Any, accepted: Any) -> Iterator[Fault]:
-        if not self._clash(emitted, accepted):
+        self._left -= 1
+        if self._left < 0 or not self._clash(emitted, accepted):
             return
         emitted, accepted = self._emitted.plain(emitted), self._accepted.plain(accepted)
         inner: list[Fault] = []

@@ -39,19 +39,30 @@ _LIMITS = {
 
 def worded(schema: Any, plain: Callable[[Any], Any] = lambda schema: schema) -> str:
     """Return what a schema allows in a few words; `plain` follows its references."""
-    text = _worded(schema, plain, 0)
+    text = _worded(schema, plain, 0, {})
     return text if len(text) <= _MOST_WORDS else f"{text[: _MOST_WORDS - 1]}…"
 
 
-def _worded(schema: Any, plain: Callable[[Any], Any], depth: int) -> str:
+def _worded(
+    schema: Any, plain: Callable[[Any], Any], depth: int, known: dict[tuple[int, int], str]
+) -> str:
     schema = plain(schema)
+    at = id(schema), depth  # what many parts refer to is put into words once
+    if at not in known:
+        known[at] = _worded_once(schema, plain, depth, known)
+    return known[at]
+
+
+def _worded_once(
+    schema: Any, plain: Callable[[Any], Any], depth: int, known: dict[tuple[int, int], str]
+) -> str:
     if not isinstance(schema, dict):
         return "nothing" if schema is False else "anything"
     if depth > _MOST_DEPTH:
         return str(schema.get("title", "…"))
 
     def inner(part: Any) -> str:
-        return _worded(part, plain, depth + 1)
+        return _worded(part, plain, depth + 1, known)
 
     said = [_kind(schema, inner)] if "type" in schema or "enum" in schema else []
     if "const" in schema:
