@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from kairos.agents.authority import Allow, Deny, Question, ToolRequest, judge
 from kairos.agents.desk import ToolFailure
 from kairos.agents.events import Decided, ToolFinished
+from kairos.agents.faults import told_of
 from kairos.agents.slots import Slots
 from kairos.agents.tools import ToolError
 from kairos.contracts.contract import ContractBroken
@@ -69,7 +70,7 @@ def carry_out(call: ToolCall, desk: Desk, bind: Bind, decided: Decided | None = 
     try:
         raw = _checked(tool, call.arguments)
     except ContractBroken as broken:
-        return _finished(call, _what_is_wrong(broken), "invalid")
+        return _finished(call, _what_is_wrong(tool, broken), "invalid")
     if decided is not None and decided.tool == tool.name:
         allowed = decided  # the same question has the same answer
     else:
@@ -84,7 +85,7 @@ def carry_out(call: ToolCall, desk: Desk, bind: Bind, decided: Decided | None = 
     try:
         finished = yield from _made(call, tool, allowed.arguments.encode(), desk, bind)
     except ContractBroken as broken:  # a decision of another day, about a tool that has changed
-        return _finished(call, _what_is_wrong(broken), "invalid")
+        return _finished(call, _what_is_wrong(tool, broken), "invalid")
     if desk.after is not None:
         after = desk.after
         done = yield Do("rule", lambda: after(finished))
@@ -257,9 +258,9 @@ def _finished(
     return ToolFinished(call.id, call.name, content, outcome, ends=ends, seconds=seconds)
 
 
-def _what_is_wrong(broken: ContractBroken) -> str:
-    told = sanitize_retry_context(None, broken, 1, FailureType.VALIDATION, list(broken.errors))
-    return json.dumps({"error": "invalid_arguments", **told})
+def _what_is_wrong(tool: Tool, broken: ContractBroken) -> str:
+    known = tool.signature.schema.get("properties", {})
+    return json.dumps({"error": "invalid_arguments", **told_of(broken.errors, known, 1)})
 
 
 def _failure(error: BaseException, attempt: int) -> str:

@@ -9,14 +9,12 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.agents.events import Decided, ModelAnswered, ModelFailed, TaskGiven, ToolFinished
+from kairos.agents.faults import told_of
 from kairos.agents.limits import AgentStop, Used
 from kairos.agents.plan import FINAL, final_spec
 from kairos.agents.transcript import Transcript
 from kairos.contracts.contract import ContractBroken
-from kairos.enums import FailureType
-from kairos.exceptions import ValidationError
 from kairos.models import Message, Request, Text, ToolCall, ToolResult
-from kairos.security import sanitize_retry_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -285,10 +283,8 @@ class Conversation:
         except ValueError:
             pass
         self._faults += 1
-        told = sanitize_retry_context(
-            None, ValidationError(), self._faults, FailureType.VALIDATION, list(errors)
-        )
-        return b"", json.dumps(told)
+        known = (self.plan.schema or {}).get("properties", {})
+        return b"", json.dumps(told_of(errors, known, self._faults))
 
     def _json(self, text: str) -> bytes:
         """Return the JSON of an answer; a model may have put it into a fence."""
