@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Server"]
 
+# How long a function that answers may go on behind the end of the test.
+_LAST_WORDS = 1.0
+
 
 class Call(NamedTuple):
     """A request as HTTP has it; header names are in small letters."""
@@ -80,7 +83,7 @@ class _Listening(ThreadingHTTPServer):
         self.answer = answer
         self.finished = finished
         self.closing = threading.Event()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._connections: set[socket.socket] = set()
         super().__init__(address, _Handler)
 
@@ -89,25 +92,28 @@ class _Listening(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Remember the connection."""
-        with self._lock:
+        with self._changed:
             self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget the connection."""
-        with self._lock:
-            self._connections.discard(request)
+        """Close the connection, and forget it."""
         super().shutdown_request(request)
+        with self._changed:
+            self._connections.discard(request)
+            self._changed.notify_all()
 
     def hang_up(self) -> None:
-        """Close what is still open; each handler notices, and ends."""
-        with self._lock:
+        """Close what is still open; each handler notices, and is given a moment to end."""
+        with self._changed:
             left = list(self._connections)
         for connection in left:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue  # closed already
+        with self._changed:
+            self._changed.wait_for(lambda: not self._connections, timeout=_LAST_WORDS)
 
     def server_close(self) -> None:
         """Close the port without waiting for handlers: `hang_up` ends them."""
