@@ -89,8 +89,9 @@ def read_tool(function: Callable[..., Any], name: str, place: Place | None) -> T
     context = next((p.name for p in parameters if _is_context(p, hints)), None)
     fields: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
+    bound = {name for each in layers(function) for name in getattr(each, "keywords", None) or ()}
     for p in parameters:
-        if p.name == context:
+        if p.name == context or p.name in bound:  # a partial has settled what it has bound
             continue
         _refuse(p, notes, function, place)
         fields[p.name] = _field(p, notes[p.name])
