@@ -133,6 +133,21 @@ def test_a_refused_edge_names_both_steps_and_every_bad_field_in_python_s_words()
     assert found.fix == "add 'body' to Extract, or make it optional in score"
 
 
+def test_the_fix_of_several_missing_fields_names_them_all() -> None:
+    class Wide(BaseModel):
+        n: int
+        author: str
+        year: int
+
+    @step
+    def wide(extract: Wide) -> int:
+        return extract.n
+
+    found = finding(verified(extract, wide), "KRS102")
+
+    assert found.fix == "add 'author', 'year' to Extract, or make them optional in wide"
+
+
 def test_a_witness_is_json_that_the_one_emits_and_the_other_refuses() -> None:
     witness = json.loads(finding(verified(extract, score), "KRS102").witness or "")
 

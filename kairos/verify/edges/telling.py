@@ -277,6 +277,14 @@ def _fix(wire: Wire, known: Known, details: tuple[Detail, ...], scene: Scene) ->
     if not field or first.found == MASK:
         source, needed, given = _source(wire, scene), _name_of_consumer(wire, scene), first.found
         return f"have {source} return {needed}, or accept {given} in {step.name}"
+    if first.found == "missing":
+        names = [
+            f"'{each.path.partition('.')[2]}'"
+            for each in details
+            if each.found == "missing" and _owner(wire, each.path) == owner
+        ]
+        what = "it" if len(names) == 1 else "them"
+        return f"add {_listed(names)} to {owner}, or make {what} optional in {step.name}"
     return _fix_of_field(first, f"'{field}'", owner, step.name)
 
 
@@ -286,8 +294,6 @@ def _fix_of_field(fault: Detail, field: str, owner: str, reader: str) -> str:
     if not fault.expected.startswith("required "):
         needed = fault.expected.removeprefix("needs ")
         return f"make {field} {needed} in {owner}, or accept {fault.found} in {reader}"
-    if fault.found == "missing":
-        return f"add {field} to {owner}, or make it optional in {reader}"
     return f"make {field} required in {owner}, or optional in {reader}"
 
 
