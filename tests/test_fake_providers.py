@@ -516,6 +516,35 @@ def test_when_to_come_again_is_told_in_every_form(
     assert error.response.headers["x-more"] == "y"
 
 
+def test_gemini_tells_in_its_body_when_to_come_again(fake: FakeProviders) -> None:
+    fake.reply(Status(429, retry_after=36))
+
+    error: Any = call(fake.url, "gemini").error
+
+    (detail,) = error.details["error"]["details"]
+    assert detail["@type"].endswith("google.rpc.RetryInfo")
+    assert detail["retryDelay"] == "36s"
+
+
+@pytest.mark.parametrize(
+    "status, kind, code",
+    [
+        (Status(429), "tokens", "rate_limit_exceeded"),
+        (Status(429, message="slower"), "tokens", "rate_limit_exceeded"),
+        (Status(429, type="insufficient_quota"), "insufficient_quota", "insufficient_quota"),
+        (Status(401), "invalid_request_error", "invalid_api_key"),
+    ],
+)
+def test_openai_tells_a_spent_account_from_a_full_minute(
+    fake: FakeProviders, status: Status, kind: str, code: str
+) -> None:
+    fake.reply(status)
+
+    error: Any = call(fake.url, "openai.chat").error
+
+    assert (error.type, error.code) == (kind, code)
+
+
 @pytest.mark.parametrize("api, calls", [("anthropic", 3), ("openai.chat", 3), ("gemini", 1)])
 @pytest.mark.parametrize("mode", ["plain", "stream"])
 def test_sdks_try_again_on_their_own_unless_told_not_to(

@@ -39,8 +39,8 @@ __all__ = [
 class Status(NamedTuple):
     """An HTTP error in the provider's own shape, or a redirect when `headers` has a location.
 
-    `retry_after` goes out as it is given: seconds, a date, or any text at all.  `type` and
-    `message` are the provider's own where they are not given.
+    `retry_after` goes out as it is given: seconds, a date, or any text at all; Gemini has seconds
+    in its body too.  `type` and `message` are the provider's own where they are not given.
     """
 
     code: int

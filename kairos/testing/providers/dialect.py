@@ -96,6 +96,7 @@ class Problem(NamedTuple):
     type: str | None = None
     code: str | None = None
     param: str | None = None
+    retry_after: float | None = None
 
 
 class Dialect(NamedTuple):

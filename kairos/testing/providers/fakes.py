@@ -266,7 +266,13 @@ def _reply(
     faults = reply.faults if reply else ()
     status, body = found(faults, Status), found(faults, Body)
     if status is not None:
-        problem = Problem(status.code, status.message, status.type)
+        after = status.retry_after
+        problem = Problem(
+            status.code,
+            status.message,
+            status.type,
+            retry_after=after if isinstance(after, int | float) else None,
+        )
         return of_problem(dialect, problem, number, faults), None
     if body is not None:
         return of_body(body, dialect, number, faults), None

@@ -39,6 +39,7 @@ _STATUSES = {
     503: ("UNAVAILABLE", "The model is overloaded. Please try again later."),
     504: ("DEADLINE_EXCEEDED", "Deadline expired before operation could complete."),
 }
+_RPC = "type.googleapis.com/google.rpc"
 _CODES = {status: code for code, (status, _) in reversed(_STATUSES.items())}
 
 
@@ -49,13 +50,14 @@ def _problem(problem: Problem, _number: int) -> dict[str, Any]:
         "message": problem.message or message,
         "status": problem.type or status,
     }
+    details: list[dict[str, Any]] = []
     if problem.param is not None:
         violation = {"field": problem.param, "description": error["message"]}
-        kind = "type.googleapis.com/google.rpc.BadRequest"
-        error["details"] = [{"@type": kind, "fieldViolations": [violation]}]
-    elif problem.code is not None:
-        kind = "type.googleapis.com/google.rpc.ErrorInfo"
-        error["details"] = [{"@type": kind, "reason": problem.code, "domain": "googleapis.com"}]
+        details.append({"@type": f"{_RPC}.BadRequest", "fieldViolations": [violation]})
+    if problem.retry_after is not None:  # where this API itself says it; the header is nobody's
+        details.append({"@type": f"{_RPC}.RetryInfo", "retryDelay": f"{problem.retry_after}s"})
+    if details:
+        error["details"] = details
     return {"error": error}
 
 

@@ -53,12 +53,14 @@ def problem(found: Problem, _number: int) -> dict[str, Any]:
     kind, code, message = TYPES.get(
         found.status, ("server_error", None, "The server had an error processing your request.")
     )
+    if found.type is not None:  # a spent account is told by both, and is no reason to come again
+        code = found.type if found.type == "insufficient_quota" else None
     return {
         "error": {
             "message": found.message or message,
             "type": found.type or kind,
             "param": found.param,
-            "code": found.code or (code if found.type is None and found.message is None else None),
+            "code": found.code or code,
         }
     }
 
