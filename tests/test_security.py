@@ -52,6 +52,7 @@ ORDINARY = """
     total_tokens totalTokens max_tokens maxTokens max_new_tokens token_count tokenCount
     input_tokens output_tokens tokens_used prompt_tokens completion_tokens tokens_per_second
     cache_read_input_tokens cost_per_token token_limit usage.total_tokens maxtokens
+    page_token next_page_token nextPageToken NextToken continuation_token pagination_token
     tokenizer tokenizer_config tokenized secretary passwordless compass_word bypass
     name id key keys sort_key primary_key public_key session user kidsname side passage
     description monkey keyboard status result path url database_url

@@ -73,6 +73,8 @@ _ORDINARY = _vocabulary("""
 """)
 # A lone token is what a caller presents; these words beside it make it what a model reads.
 _COUNTS_BEFORE = _vocabulary("max min total num number n per avg average bos eos pad unk")
+# These make it a place in a list: who has it can go on reading where he may read anyway.
+_PLACES = _vocabulary("page pagination continuation cursor next")
 _COUNTS_AFTER = _vocabulary("count counts counter usage limit limits budget cost price index")
 _COUNTS_MANY = (
     _COUNTS_BEFORE
@@ -154,7 +156,7 @@ def _is_counted(texts: list[str], at: int) -> bool:
         return not _COUNTS_MANY.isdisjoint(texts)
     before = texts[at - 1] if at else ""
     after = texts[at + 1] if at + 1 < len(texts) else ""
-    return before in _COUNTS_BEFORE or after in _COUNTS_AFTER
+    return before in _COUNTS_BEFORE | _PLACES or after in _COUNTS_AFTER
 
 
 def _spellings(words: list[_Word]) -> tuple[str, str]:
