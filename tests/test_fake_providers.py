@@ -969,6 +969,20 @@ def test_only_the_models_that_exist_answer(api: str) -> None:
     assert "gone-1" in str(error)
 
 
+@every_api
+def test_only_the_keys_that_are_good_are_taken(api: str) -> None:
+    with FakeProviders(keys={"other"}) as fake:
+        error: Any = call(fake.url, api).error
+    with FakeProviders(keys={"k"}) as fake:
+        assert call(fake.url, api).error is None
+
+    if api == "gemini":
+        assert error.code == 400
+        assert error.details["error"]["details"][0]["reason"] == "API_KEY_INVALID"
+    else:
+        assert error.status_code == 401
+
+
 def test_tokens_are_counted_where_the_provider_counts_them(fake: FakeProviders) -> None:
     import anthropic
 

@@ -245,5 +245,6 @@ DIALECT = Dialect(
     unknown_model=_unknown_model,
     headers=_headers,
     overloaded=529,
+    wrong_key=Problem(401),
     blocked=Problem(400, "Output blocked by content filtering policy"),
 )

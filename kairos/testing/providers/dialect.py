@@ -118,6 +118,7 @@ class Dialect(NamedTuple):
     unknown_model: Callable[[str], Problem]
     headers: Callable[[int], dict[str, str]]
     overloaded: int
+    wrong_key: Problem
     blocked: Problem | None = None
 
 
@@ -136,10 +137,10 @@ def joined_text(
     )
 
 
-def first_key(headers: Mapping[str, str], name: str) -> str:
+def first_key(headers: Mapping[str, str], *names: str) -> str:
     """Return the key that a request brings, in a header of its own or as a bearer token."""
-    bearer = headers.get("authorization", "").partition(" ")[2]
-    return headers.get(name, "") or bearer
+    own = next((headers[name] for name in names if headers.get(name)), "")
+    return own or headers.get("authorization", "").partition(" ")[2]
 
 
 def unknown_key(body: Mapping[str, Any], known: frozenset[str]) -> str | None:

@@ -20,7 +20,7 @@ from kairos.testing.providers import (
     openai_chat,
     openai_responses,
 )
-from kairos.testing.providers.dialect import Asked, Dialect, Problem, Said
+from kairos.testing.providers.dialect import Asked, Dialect, Problem, Said, first_key
 from kairos.testing.providers.received import KEY_HEADERS, Received, masked
 from kairos.testing.providers.script import Script, natural
 from kairos.testing.providers.server import Call, Server
@@ -56,13 +56,19 @@ class FakeProviders:
 
     Without an arranged reply it answers from the request itself: it calls the first tool until a
     result is there, gives a value that satisfies the wanted schema, or echoes the prompt.  What a
-    provider would refuse is refused in its own words.  Any key is taken; with `models` only those
-    models exist.  When a function that answers raises, the call gets a 500, and leaving the block
-    raises the error.
+    provider would refuse is refused in its own words.  With `models` only those models exist, with
+    `keys` only those keys are good; otherwise any are.  When a function that answers raises, the
+    call gets a 500, and leaving the block raises the error.
     """
 
-    def __init__(self, *, models: frozenset[str] | set[str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        models: frozenset[str] | set[str] | None = None,
+        keys: frozenset[str] | set[str] | None = None,
+    ) -> None:
         self._models = models
+        self._keys = keys
         self._script = Script()
         self._server = Server(self._answer, self._finished)
         self._lock = threading.Lock()
@@ -250,6 +256,9 @@ class FakeProviders:
             body = {**gemini_checks.spelled(body), **place}
         try:
             problem = dialect.check(body, call.headers)
+            key = first_key(call.headers, *KEY_HEADERS[1:])
+            if key and self._keys is not None and key not in self._keys:
+                problem = dialect.wrong_key
             if gemini_path and problem is None:
                 problem = gemini_checks.unsealed(body, self._seals)
             asked = dialect.read(body) if problem is None else None

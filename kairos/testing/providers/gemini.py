@@ -54,6 +54,9 @@ def _problem(problem: Problem, _number: int) -> dict[str, Any]:
     if problem.param is not None:
         violation = {"field": problem.param, "description": error["message"]}
         details.append({"@type": f"{_RPC}.BadRequest", "fieldViolations": [violation]})
+    if problem.code is not None:
+        info = {"reason": problem.code, "domain": "googleapis.com"}
+        details.append({"@type": f"{_RPC}.ErrorInfo", **info})
     if problem.retry_after is not None:  # where this API itself says it; the header is nobody's
         details.append({"@type": f"{_RPC}.RetryInfo", "retryDelay": f"{problem.retry_after}s"})
     if details:
@@ -235,4 +238,7 @@ DIALECT = Dialect(
     unknown_model=_unknown_model,
     headers=_headers,
     overloaded=503,
+    wrong_key=Problem(
+        400, "API key not valid. Please pass a valid API key.", code="API_KEY_INVALID"
+    ),
 )

@@ -183,6 +183,7 @@ DIALECT = Dialect(
     unknown_model=unknown_model,
     headers=request_headers,
     overloaded=503,
+    wrong_key=Problem(401),
     blocked=Problem(
         400,
         "The response was filtered due to the prompt triggering a content management policy.",

@@ -278,6 +278,7 @@ DIALECT = Dialect(
     unknown_model=unknown_model,
     headers=request_headers,
     overloaded=503,
+    wrong_key=Problem(401),
     blocked=Problem(
         400,
         "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",

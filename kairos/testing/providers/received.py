@@ -11,7 +11,7 @@ from kairos.testing.providers.dialect import Asked
 
 __all__ = ["KEY_HEADERS", "Received", "masked"]
 
-KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
+KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def masked(headers: Mapping[str, str]) -> dict[str, str]:
     """Return headers, their names in small letters, with keys masked."""
     return {
         name: (value.partition(" ")[0] + f" {MASK}" if " " in value else MASK)
-        if name in KEY_HEADERS
+        if name in (*KEY_HEADERS, "cookie")
         else value
         for name, value in headers.items()
     }
