@@ -332,7 +332,7 @@ _OF_TYPE: Mapping[str, ErrorKind] = {
 }
 
 
-def _told(sdk: ModuleType, error: BaseException) -> Told | None:  # noqa: PLR0911 - a table
+def _told(sdk: ModuleType, error: Any) -> Told | None:  # noqa: PLR0911 - a table
     if isinstance(error, sdk.APIStatusError):
         status = error.status_code
         wait = retry_after_of(error.response.headers)

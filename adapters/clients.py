@@ -11,6 +11,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from kairos.models.limits import fingerprint
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
@@ -30,7 +32,7 @@ _on_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], An
 
 def client(vendor: Vendor, sdk: ModuleType, to: Connection) -> Any:
     """Return the client for a place, key and patience; a forked process has its own."""
-    which = (vendor.name, tuple(to), os.getpid())
+    which = _which(vendor, to)
     found = _clients.get(which)
     if found is None:
         with _lock:
@@ -49,20 +51,28 @@ async def async_client(vendor: Vendor, sdk: ModuleType, to: Connection) -> Any:
     loop = asyncio.get_running_loop()
     with _lock:
         held = _on_loops.setdefault(loop, {})
-    which = (vendor.name, tuple(to), os.getpid())
+    which = _which(vendor, to)
     entry = held.get(which)
     if entry is None:
         made = vendor.connect(sdk, to, True)
-        keeper = _keep(vendor, made)
+        keeper = _keep(vendor, made, held, which)
         entry = held[which] = (made, keeper)
         await anext(keeper)
     return entry[0]
 
 
-async def _keep(vendor: Vendor, made: Any) -> AsyncIterator[None]:
+def _which(vendor: Vendor, to: Connection) -> tuple[Any, ...]:
+    """Tell clients apart, without a key among the names."""
+    return vendor.name, to.base_url, to.timeout, fingerprint(to.key), os.getpid()
+
+
+async def _keep(
+    vendor: Vendor, made: Any, held: dict[tuple[Any, ...], Any], which: tuple[Any, ...]
+) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        held.pop(which, None)  # what it holds may hold the loop, which must not live for that
         closing = vendor.disconnect(made)
         if closing is not None:
             await closing

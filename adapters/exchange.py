@@ -211,7 +211,7 @@ class Exchange:
         )
 
 
-def _of_others(error: Exception, *, opened: bool) -> Told:  # noqa: PLR0911 - a table
+def _of_others(error: Any, *, opened: bool) -> Told:  # noqa: PLR0911 - a table
     """Tell what an exception below the SDK means: the HTTP library's, JSON's, the system's."""
     httpx = importlib.import_module("httpx2") if _named(error, "httpx2") else None
     if httpx is not None:

@@ -16,9 +16,10 @@ from kairos import Budget, FailureAction, FailurePolicy, Schema, Step, StepConte
 from kairos.adapters.claude import claude
 from kairos.exceptions import ConfigError
 from kairos.models import Finished, ModelError, TextDelta, TokenUsage
+from kairos.models.limits import ProviderLimits
 from kairos.models.prices import Price, Prices
 from kairos.state import StateStore
-from kairos.testing import Answer, CallTool, Cut, Delay, FakeProviders, Refuse, Status
+from kairos.testing import Answer, CallTool, Cut, Delay, FakeProviders, Refuse, Stall, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -462,3 +463,48 @@ def test_the_published_pipeline_runs_as_printed(fake: FakeProviders) -> None:
     assert result.error is None
     assert workflow.validate() == []
     assert result.llm_calls == 4
+
+
+def test_a_call_that_was_given_up_stops_at_the_next_event(fake: FakeProviders) -> None:
+    from kairos.context import Signal
+    from kairos.exceptions import ExecutionError
+
+    signal = Signal()
+    signal.cancelled = True
+    ctx = StepContext(StateStore(), {"topic": "cats"}, signal=signal)
+    fake.reply(("one two three four five", Stall(5, at=6)))
+
+    with pytest.raises(ExecutionError, match="given up"):
+        claude("About {topic}")(ctx)
+
+
+def test_a_provider_that_fails_again_and_again_is_left_alone(fake: FakeProviders) -> None:
+    fake.answer(lambda _: Status(500))
+    limits = ProviderLimits(failures=3, cooldown=1000.0)
+
+    result = run(Step("a", claude("About {topic}", limits=limits), retries=5))
+
+    assert "was not asked" in result.error
+    assert fake.count() == 3
+    assert result.llm_calls == 3
+
+
+def test_no_more_calls_are_under_way_than_the_provider_may_have(fake: FakeProviders) -> None:
+    fake.answer(lambda _: ("ok", Delay(0.02)))
+    action = claude("About {item}", limits=ProviderLimits(concurrency=2))
+
+    before = fake.count()
+    result = run(Step("a", action, foreach="n", parallel=True), inputs={"n": list(range(8))})
+
+    assert result.error is None
+    assert fake.count() - before == 8
+
+
+def test_each_event_loop_has_a_client_that_ends_with_it(fake: FakeProviders) -> None:
+    from kairos.adapters.clients import _on_loops
+
+    model = claude("Hi").adapter
+    for _ in range(3):
+        assert asyncio.run(model.call_async("Hello")).text == "echo: Hello"
+
+    assert not any(_on_loops.values())

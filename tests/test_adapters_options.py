@@ -244,7 +244,7 @@ def test_adapters_that_reach_the_same_place_share_a_client(fake: FakeProviders) 
     for _ in range(3):
         ClaudeAdapter(model="m", base_url=fake.url, allow_localhost=True).call("Hello")
 
-    assert sum(to[1][1] == fake.url for to in _clients) == 1
+    assert sum(to[1] == fake.url for to in _clients) == 1
 
 
 def test_a_new_key_is_used_with_the_next_call(
@@ -256,7 +256,7 @@ def test_a_new_key_is_used_with_the_next_call(
 
     model.call("Hello")
 
-    assert sum(to[1][1] == fake.url for to in _clients) == 2
+    assert sum(to[1] == fake.url for to in _clients) == 2
 
 
 def test_every_exception_of_the_sdk_is_told() -> None:

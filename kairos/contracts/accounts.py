@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kairos.budget import Reservation, Spend
+from kairos.exceptions import ConfigError, SecurityError
 from kairos.models.errors import ModelError
 from kairos.models.estimate import spend_after
 
@@ -39,13 +40,18 @@ class Account:
         and nothing tells, it stays booked as it was reserved.
         """
         if isinstance(error, ModelError):
+            if error.kind == "unavailable" or (
+                error.kind == "rate_limited" and error.status is None
+            ):
+                self._reservation.release()  # our own gate: nobody was asked
+                return
             if error.usage is not None and error.usage.total_tokens:
                 self.settle(error.usage)
                 return
             if error.kind not in _MAY_HAVE_COST:
                 self._reservation.settle(Spend(llm_calls=1))
                 return
-        elif isinstance(error, Exception):
+        elif isinstance(error, ConfigError | SecurityError):
             self._reservation.release()  # wrong here: there was no call
             return
         self._reservation.keep()
