@@ -117,7 +117,8 @@ def judge(
     written, digest = canonical(raw)
     for _ in range(_REWRITES):
         asked: list[str] = []
-        rewritten = None
+        rewritten: Rewrite | None = None
+        rewriter: Guard | None = None
         for guard in guards:
             request = ToolRequest(tool.name, tool.effect, json.loads(written), digest)
             said = yield lambda guard=guard, request=request: guard(request)  # type: ignore[misc]
@@ -126,7 +127,7 @@ def judge(
             if isinstance(said, Ask):
                 asked.append(str(said.question))
             elif isinstance(said, Rewrite):
-                rewritten = said
+                rewritten, rewriter = said, guard
                 break
             else:
                 return Decision("deny", written, digest, _why(said))
@@ -140,7 +141,7 @@ def judge(
             return Decision("deny", written, digest, "a guard rewrote it to what the tool refuses")
         written, digest = canonical(checked)
         if digest == before:
-            guards = [one for one in guards if one is not guard]
+            guards = [one for one in guards if one is not rewriter]  # it says so already
     return Decision("deny", written, digest, "the guards rewrite it without end")
 
 

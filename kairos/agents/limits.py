@@ -109,14 +109,14 @@ class Used:
 
     def over(self, limits: Limits, elapsed: float) -> AgentStop | None:
         """Return which limit is reached, or None while there is room for another answer."""
-        reason: AgentStop
-        for reason, used, most in (
+        asked: tuple[tuple[AgentStop, float, float | None], ...] = (
             ("iterations", self.iterations, limits.iterations),
             ("seconds", elapsed, limits.seconds),
             ("input_tokens", self.input, limits.input_tokens),
             ("output_tokens", self.output, limits.output_tokens),
             ("total_tokens", self.total, limits.total_tokens),
-        ):
+        )
+        for reason, used, most in asked:
             if most is not None and used >= most:
                 return reason
         if limits.usd is None:
