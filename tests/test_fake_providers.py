@@ -400,9 +400,6 @@ def test_what_cannot_be_arranged_is_refused_at_once(arrange: Any) -> None:
 
 @every_api
 def test_what_was_received_is_kept_without_its_key(fake: FakeProviders, api: str) -> None:
-    import os
-
-    os.environ.pop("ANTHROPIC_CUSTOM_HEADERS", None)
     call(fake.url, api, "stream", prompt="hello", **TOOLS[api])
 
     (one,) = fake.requests
