@@ -115,7 +115,8 @@ async def _begun_async(response: Any) -> None:
 
 
 def _deadline(response: Any) -> float:
-    return time.monotonic() + response.request.extensions["timeout"]["read"]
+    patience: float = response.request.extensions["timeout"]["read"]
+    return time.monotonic() + patience
 
 
 def _disconnect(held: _Held) -> Any:
