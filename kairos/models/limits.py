@@ -18,6 +18,7 @@ the rest know tasks only.  Both worlds must share one account here, and one cloc
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections import deque
@@ -118,13 +119,12 @@ class Entry:
 
 
 class _Waiter:
-    __slots__ = ("entry", "error", "tokens", "wake")
+    __slots__ = ("entry", "tokens", "wake")
 
     def __init__(self, tokens: int, wake: Callable[[], Any]) -> None:
         self.tokens = tokens
         self.wake = wake
         self.entry: Entry | None = None
-        self.error: ModelError | None = None
 
 
 class Gate:
@@ -224,15 +224,9 @@ class Gate:
                 due = self._try(waiter, until)
                 if waiter.entry is not None:
                     return waiter.entry
-                wait = self._clock.span(due, idle=False)
-                if wait is None:
-                    await event.wait()
-                else:
-                    task = asyncio.ensure_future(event.wait())
-                    try:
-                        await asyncio.wait((task,), timeout=wait)
-                    finally:
-                        task.cancel()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._clock.span(due, idle=False)):
+                        await event.wait()
         except BaseException:
             self._forget(waiter)
             raise

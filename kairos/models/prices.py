@@ -46,8 +46,8 @@ class Price:
             value: Any = getattr(self, each.name)
             if value is None and each.default is None:
                 continue
-            good = isinstance(value, int | float) and not isinstance(value, bool)
-            if not good or not 0 <= value < math.inf:
+            good = type(value) in (int, float)
+            if not 0 <= (float(value) if good else math.nan) < math.inf:
                 raise ConfigError(
                     f"the price of {each.name} is none",
                     where=declared_here(),
