@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from kairos.agents.agent import Agent, agent
+from kairos.agents.agent import Agent
 from kairos.agents.authority import (
     Allow,
     Ask,
@@ -27,6 +27,7 @@ from kairos.agents.authority import (
     allow_list,
     only_reading,
 )
+from kairos.agents.declare import agent
 from kairos.agents.desk import Progress, ToolContext, ToolFailure
 from kairos.agents.engagement import Final, ToolProgress, ToolStarted
 from kairos.agents.events import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from kairos.agents.limits import Limits
@@ -42,6 +42,14 @@ class Plan:
     timeout: float = DEFAULT_TIMEOUT
     temperature: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def answering(self, contract: Contract) -> Plan:
+        """Return this plan with an answer under a contract."""
+        schema = contract.json_schema("validation")
+        if schema.get("type") == "string":  # what a model says is a text anyway
+            return replace(self, answer=contract, schema=None, wrapped=False)
+        fitted, wrapped = wrapped_schema(schema)
+        return replace(self, answer=contract, schema=fitted, wrapped=wrapped)
 
     @property
     def by_tool(self) -> bool:

@@ -1,0 +1,193 @@
+"""How an agent is declared: every option checked before anything is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kairos.agents.agent import Agent, Settings
+from kairos.agents.authority import allow_list, only_reading
+from kairos.agents.desk import Desk
+from kairos.agents.limits import Limits
+from kairos.agents.plan import Plan, Via
+from kairos.agents.tools import as_tools
+from kairos.contracts.contract import compile_contract
+from kairos.contracts.placeholders import parse_template
+from kairos.exceptions import ConfigError
+from kairos.models.request import DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT
+from kairos.ports import SystemClock
+from kairos.source import declared_here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from kairos.agents.authority import Guard
+    from kairos.agents.desk import ErrorStrategy, ToolFailure
+    from kairos.agents.engagement import Said
+    from kairos.failure import FailurePolicy
+    from kairos.models import Model
+    from kairos.ports import Clock
+
+__all__ = ["agent"]
+
+
+def agent(
+    model: Model,
+    *,
+    tools: Iterable[Any] = (),
+    instructions: str = "",
+    task: str | None = None,
+    output: Any = None,
+    answer_retries: int = 2,
+    answer_via: Via | None = None,
+    max_iterations: int | None = 25,
+    max_tool_calls: int | None = None,
+    max_input_tokens: int | None = None,
+    max_output_tokens: int | None = None,
+    max_total_tokens: int | None = None,
+    max_usd: float | None = None,
+    max_seconds: float | None = None,
+    max_repeated_calls: int | None = 5,
+    max_repeated_texts: int | None = 5,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+    timeout: float = DEFAULT_TIMEOUT,
+    temperature: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    guards: Iterable[Guard] = (),
+    allow: Iterable[str] | None = None,
+    read_only: bool = False,
+    dry_run: bool = False,
+    approve: Callable[..., Any] | None = None,
+    approval_timeout: float = 300.0,
+    on_tool_error: ErrorStrategy | Callable[[ToolFailure], Any] = "tell",
+    tool_retries: int = 1,
+    before_tool: Callable[..., Any] | None = None,
+    after_tool: Callable[..., Any] | None = None,
+    progress: Callable[[Said], Any] | None = None,
+    failure_policy: FailurePolicy | None = None,
+    clock: Clock | None = None,
+) -> Agent:
+    """Make an agent: the action of a step, or something to run by itself.
+
+    `task` is a prompt whose placeholders name what the step reads; `run(task)` does without.
+    `output` is the contract of the answer, which in a step is the step's own output contract.  A
+    reply that breaks it is told to the model in sanitised words, `answer_retries` times.
+    `answer_via` says how the answer is given: `output` is the model's structured output, `tool` a
+    tool for it; None chooses.
+
+    The limits are those of `Limits`; None is none.  `max_tokens` bounds one answer, `timeout` in
+    seconds one call of the model; `options` go to the provider as they are.
+
+    Every call of a tool passes `guards`.  `allow` is a list of globs of tool names, `read_only`
+    lets only tools pass that read, `dry_run` describes calls that write instead of making them,
+    and `approve` answers what a guard wants asked, within `approval_timeout` seconds; without it
+    such a call is denied.
+
+    `on_tool_error` says what a failing tool leads to: `tell` the model, `retry` it `tool_retries`
+    times, `skip` it, `abort` the task, `ask` a person, or a function that says which.
+    `before_tool(request)` may deny a call by returning Deny or False, or by raising;
+    `after_tool(finished)` and `progress(said)` are told.  `failure_policy` says how a failing
+    model is retried outside of a step; inside, the step's policy does.
+
+    Raises ConfigError for whatever of this is wrong.
+    """
+    place = declared_here()
+    made = as_tools(tools)
+    plan = Plan(
+        _text("instructions", instructions),
+        tuple(each.spec for each in made),
+        Limits(
+            max_iterations,
+            max_tool_calls,
+            max_input_tokens,
+            max_output_tokens,
+            max_total_tokens,
+            max_usd,
+            max_seconds,
+            max_repeated_calls,
+            max_repeated_texts,
+        ),
+        via=answer_via or _via(model, bool(made)),
+        answer_retries=answer_retries,
+        most_calls={each.name: each.max_calls for each in made if each.max_calls is not None},
+        max_tokens=max_tokens,
+        timeout=timeout,
+        temperature=temperature,
+        options=dict(options or {}),
+    )
+    if output is not None:
+        plan = plan.answering(compile_contract(output, where=place, label="output= of agent()"))
+    before: list[Guard] = [only_reading] if read_only else []
+    if allow is not None:
+        before.append(allow_list(allow))
+    desk = Desk(
+        {each.name: each for each in made},
+        (*before, *_guards(guards)),
+        _callable("approve", approve),
+        approval_timeout,
+        dry_run,
+        _strategy(on_tool_error),
+        tool_retries,
+        _callable("before_tool", before_tool),
+        _callable("after_tool", after_tool),
+    )
+    settings = Settings(
+        _model(model),
+        plan,
+        desk,
+        None if task is None else parse_template(_text("task", task), where=place, label="task="),
+        failure_policy,
+        clock or SystemClock(),
+        _callable("progress", progress),
+    )
+    return Agent(settings, task)
+
+
+def _via(model: Any, tools: bool) -> Via:  # noqa: FBT001 - read at its one call
+    """Choose how the answer is given: some models cannot do it beside tools."""
+    return "tool" if tools and not getattr(model, "output_beside_tools", True) else "output"
+
+
+def _model(model: Any) -> Model:
+    if all(hasattr(model, name) for name in ("provider", "name", "stream", "stream_async")):
+        return model  # type: ignore[no-any-return]
+    raise ConfigError(
+        "an agent has no model",
+        where=declared_here(),
+        expected="an adapter such as ClaudeAdapter(), or a ScriptedModel",
+        found="a name" if isinstance(model, str) else type(model).__name__,
+    )
+
+
+def _text(option: str, given: Any) -> str:
+    if isinstance(given, str):
+        return given
+    raise ConfigError(
+        f"{option} of agent() is no text", where=declared_here(), found=type(given).__name__
+    )
+
+
+def _callable(option: str, given: Any) -> Any:
+    if given is None or callable(given):
+        return given
+    raise ConfigError(
+        f"{option} of agent() is not callable", where=declared_here(), found=type(given).__name__
+    )
+
+
+def _guards(guards: Iterable[Any]) -> tuple[Guard, ...]:
+    if callable(guards):
+        raise ConfigError(
+            "guards= is one guard, not a list", where=declared_here(), fix="write guards=[guard]"
+        )
+    return tuple(_callable("a guard", guard) for guard in guards)
+
+
+def _strategy(given: Any) -> Any:
+    if callable(given) or given in ("tell", "retry", "skip", "abort", "ask"):
+        return given
+    raise ConfigError(
+        "on_tool_error of agent() is no strategy",
+        where=declared_here(),
+        expected="tell, retry, skip, abort, ask or a function",
+        found=repr(given[:40]) if isinstance(given, str) else type(given).__name__,
+    )
