@@ -46,13 +46,12 @@ class Price:
             value: Any = getattr(self, each.name)
             if value is None and each.default is None:
                 continue
-            good = type(value) in (int, float)
-            if not 0 <= (float(value) if good else math.nan) < math.inf:
+            if not _is_money(value):
                 raise ConfigError(
                     f"the price of {each.name} is none",
                     where=declared_here(),
                     expected="US dollars, from 0 up",
-                    found=type(value).__name__ if not good else "a negative or endless number",
+                    found=repr(value) if type(value) in (int, float) else type(value).__name__,
                 )
 
     def of(self, usage: TokenUsage) -> float:
@@ -81,6 +80,12 @@ class Price:
             total = total / _MILLION if price.per_million else total
             dearest = max(dearest, price.request + total)
         return dearest
+
+
+def _is_money(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value < math.inf
 
 
 class Prices:
