@@ -6,8 +6,10 @@ itself closes when it is shut down, so that no connection is left over for the c
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -33,15 +35,26 @@ _on_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], An
 def client(vendor: Vendor, sdk: ModuleType, to: Connection) -> Any:
     """Return the client for a place, key and patience; a forked process has its own."""
     which = _which(vendor, to)
-    found = _clients.get(which)
-    if found is None:
+    entry = _clients.get(which)
+    if entry is None:
         with _lock:
-            found = _clients.get(which)
-            if found is None:
+            entry = _clients.get(which)
+            if entry is None:
+                if not _clients:
+                    atexit.register(_close_all)
                 if len(_clients) >= _MOST:  # whoever still uses the oldest keeps it alive
                     del _clients[next(iter(_clients))]
-                found = _clients[which] = vendor.connect(sdk, to, False)
-    return found
+                entry = _clients[which] = (vendor.connect(sdk, to, False), vendor.disconnect)
+    return entry[0]
+
+
+def _close_all() -> None:
+    """Close what is left when the program ends: no open socket is for the collector to find."""
+    for which, (made, disconnect) in list(_clients.items()):
+        if which[-1] == os.getpid():  # a forked process has the parent's, too
+            with suppress(Exception):  # an SDK may have closed itself already
+                disconnect(made)
+    _clients.clear()
 
 
 async def async_client(vendor: Vendor, sdk: ModuleType, to: Connection) -> Any:

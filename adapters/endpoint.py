@@ -32,7 +32,7 @@ def key_of(vendor: Vendor, url: str = "") -> str:
                 raise ConfigError(
                     f"{name} holds what can be no key",
                     expected="printable ASCII letters",
-                    fix=f"export {name}=... anew",
+                    fix=f"set {name} anew",
                 )
             return key
     if vendor.keyless and urlsplit(url).hostname in _LOCAL:
@@ -41,7 +41,7 @@ def key_of(vendor: Vendor, url: str = "") -> str:
         f"there is no key for {vendor.title}",
         where=declared_here(),
         expected=f"the environment variable {' or '.join(vendor.keys)}",
-        fix=f"export {vendor.keys[0]}=...",
+        fix=f"set {vendor.keys[0]} in the environment",
     )
 
 

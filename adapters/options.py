@@ -97,7 +97,7 @@ def no_key_inline(vendor: Vendor, given: Mapping[str, Any]) -> None:
             f"{vendor.title} takes no key in the program ('{named}')",
             where=declared_here(),
             expected=f"the key in the environment, as {' or '.join(vendor.keys)}",
-            fix=f"export {vendor.keys[0]}=... and leave '{named}' out",
+            fix=f"set {vendor.keys[0]} in the environment and leave '{named}' out",
         )
 
 

@@ -380,6 +380,8 @@ def _ends_the_run(error: BaseException) -> bool:
 
 
 def _is_hopeless(error: BaseException) -> bool:
+    if isinstance(error, ConfigError):  # a missing key, say: nobody mends it meanwhile
+        return True
     return isinstance(error, ExecutionError) and getattr(error, "retryable", True) is False
 
 

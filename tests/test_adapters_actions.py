@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import threading
 from datetime import date
@@ -508,3 +509,49 @@ def test_each_event_loop_has_a_client_that_ends_with_it(fake: FakeProviders) -> 
         assert asyncio.run(model.call_async("Hello")).text == "echo: Hello"
 
     assert not any(_on_loops.values())
+
+
+def test_three_providers_share_a_pipeline_as_it_is_published(fake: FakeProviders) -> None:
+    from kairos.adapters.gemini import gemini
+    from kairos.adapters.openai_adapter import openai_adapter
+
+    workflow = Workflow(
+        name="ai-pipeline",
+        steps=[
+            Step(name="research", action=claude("Research {item}"), foreach="topics"),
+            Step(name="review", action=gemini("Review this research: {research}")),
+            Step(name="draft", action=openai_adapter("Write a report on: {review}")),
+        ],
+    )
+
+    result = workflow.run({"topics": ["a", "b"]})
+
+    assert result.error is None
+    assert [one.provider for one in fake.requests] == ["anthropic"] * 2 + ["gemini", "openai"]
+
+
+def test_a_missing_key_is_not_tried_again(
+    fake: FakeProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+
+    result = run(Step("a", claude("About {topic}")))
+
+    assert "ANTHROPIC_API_KEY" in result.error
+    assert len(result.step_results["a"].attempts) == 1
+
+
+def _inside(action: Any) -> Any:
+    def outer(ctx: StepContext) -> Any:
+        return action(ctx)
+
+    return outer
+
+
+@pytest.mark.parametrize("wrap", [_inside, functools.partial])
+def test_an_action_inside_another_learns_its_contract_too(fake: FakeProviders, wrap: Any) -> None:
+    fake.reply(Answer({"title": "a", "score": 1}))
+
+    result = run(Step("a", wrap(claude("About cats")), output_contract=Doc))
+
+    assert result.output == {"title": "a", "score": 1.0}
