@@ -203,7 +203,7 @@ def _says(event: Any) -> bool:
     )
 
 
-def _told(sdk: ModuleType, error: BaseException) -> Told | None:
+def _told(sdk: ModuleType, error: Any) -> Told | None:
     if isinstance(error, Failed):
         return Told(error.kind)
     if not isinstance(error, sdk.errors.APIError):

@@ -66,7 +66,7 @@ def kind_of_code(code: Any, kind: Any = None) -> ErrorKind:
     return "server"
 
 
-def told(sdk: ModuleType, error: BaseException) -> Told | None:  # noqa: PLR0911 - a table
+def told(sdk: ModuleType, error: Any) -> Told | None:  # noqa: PLR0911 - a table
     """Return what an exception of the SDK means."""
     if isinstance(error, Broken):
         return Told(error.kind)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -285,6 +288,18 @@ def test_neither_the_key_nor_the_providers_words_are_in_a_failure(
     assert fake.requests[0].query.keys() <= {"alt"}
 
 
+@every_mode
+def test_no_log_holds_the_key(
+    fake: FakeProviders, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    ask(adapter(), mode)
+
+    assert fake.count() == 1
+    assert KEY not in caplog.text
+
+
 # --- answering
 
 
@@ -319,6 +334,32 @@ def test_a_server_that_counts_no_tokens_is_understood(fake: FakeProviders) -> No
     fake.reply("yes", NoUsage())
 
     assert adapter().call("hi").text == "yes"
+
+
+def test_who_stops_listening_ends_the_call(fake: FakeProviders) -> None:
+    fake.reply((WORDS, Stall(3600, at=6)))
+    model = adapter()
+
+    events = model.stream(model.request("hi"))
+    first = next(one for one in events if isinstance(one, TextDelta))
+    events.close()
+
+    assert WORDS.startswith(first.text)
+    assert model.call("again").text == "echo: again"
+
+
+async def _first_text(model: Any) -> str:
+    async with contextlib.aclosing(model.stream_async(model.request("hi"))) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                return event.text
+    return ""
+
+
+def test_who_stops_listening_on_a_loop_ends_the_call(fake: FakeProviders) -> None:
+    fake.reply((WORDS, Stall(3600, at=6)))
+
+    assert WORDS.startswith(asyncio.run(_first_text(adapter())))
 
 
 # --- tools
