@@ -22,7 +22,8 @@ class Spend(NamedTuple):
 
     def plus(self, other: Spend) -> Spend:
         """Add up; an unknown price makes the sum unknown."""
-        usd = None if self.usd is None or other.usd is None else self.usd + other.usd
+        # rounded far below any price, so that the dust of floats does not pile up
+        usd = None if self.usd is None or other.usd is None else round(self.usd + other.usd, 12)
         return Spend(
             self.llm_calls + other.llm_calls,
             self.input_tokens + other.input_tokens,

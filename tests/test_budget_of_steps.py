@@ -229,7 +229,7 @@ def test_what_each_step_and_item_spent_is_in_its_result_and_survives_being_plain
         Spend(1, 10, 10, 0.2),
         Spend(2, 20, 20, 0.4),
     ]
-    assert step.spent == Spend(3, 30, 30, pytest.approx(0.6))  # type: ignore[arg-type]
+    assert step.spent == Spend(3, 30, 30, 0.6)
     assert result.step_results["b"].spent is None
     assert step.to_dict()["spent"]["llm_calls"] == 3
     assert type(step).from_dict(step.to_dict()) == step
