@@ -235,6 +235,15 @@ def test_what_each_step_and_item_spent_is_in_its_result_and_survives_being_plain
     assert type(step).from_dict(step.to_dict()) == step
 
 
+def test_an_action_that_reserves_is_still_seen_through() -> None:
+    def action(ctx: StepContext) -> str:
+        with ctx.reserve(usd=0.1):
+            return str(ctx.inputs["nobody"])
+
+    found = Workflow("w", [Step("a", action, read_keys=[])]).verify().findings
+    assert any("nobody" in each.message for each in found)
+
+
 # -- declared -------------------------------------------------------------------------------------
 
 

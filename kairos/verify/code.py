@@ -38,7 +38,7 @@ __all__ = [
 _HARMLESS = frozenset(
     {
         "attempt", "cancelled", "charge", "idempotency_key", "increment_llm_calls", "item",
-        "item_index", "retry_context", "run_id", "spent", "step_id",
+        "item_index", "reserve", "reserve_async", "retry_context", "run_id", "spent", "step_id",
     }
 )  # fmt: skip
 # Through these the context can be had without its name.
