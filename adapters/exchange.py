@@ -189,8 +189,8 @@ class Exchange:
         return self._priced(usage)
 
     def _priced(self, usage: TokenUsage) -> TokenUsage:
-        if usage.estimated_cost_usd is not None:
-            return usage
+        if usage.estimated_cost_usd is not None or usage == TokenUsage():
+            return usage  # nothing was counted: what it cost is not known, and never nothing
         cost = self._cost(self.decoder.model, usage)
         return usage if cost is None else replace(usage, estimated_cost_usd=cost)
 

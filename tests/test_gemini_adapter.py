@@ -330,10 +330,13 @@ def test_max_tokens_cut_plain_text_and_say_so(fake: FakeProviders, mode: str) ->
     assert answer(ask(adapter(), mode)).stop == "length"
 
 
-def test_a_server_that_counts_no_tokens_is_understood(fake: FakeProviders) -> None:
+def test_an_answer_whose_tokens_nobody_counted_has_no_known_cost(fake: FakeProviders) -> None:
     fake.reply("yes", NoUsage())
 
-    assert adapter().call("hi").text == "yes"
+    response = adapter().call("hi")
+
+    assert response.text == "yes"
+    assert response.usage == TokenUsage(estimated_cost_usd=None)
 
 
 def test_who_stops_listening_ends_the_call(fake: FakeProviders) -> None:
