@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -27,6 +28,7 @@ __all__ = ["async_client", "client"]
 _MOST = 16
 _lock = threading.Lock()
 _clients: dict[tuple[Any, ...], Any] = {}
+_retired: deque[tuple[tuple[Any, ...], Any]] = deque()
 _on_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], Any]] = (
     WeakKeyDictionary()
 )
@@ -42,18 +44,31 @@ def client(vendor: Vendor, sdk: ModuleType, to: Connection) -> Any:
             if entry is None:
                 if not _clients:
                     atexit.register(_close_all)
-                if len(_clients) >= _MOST:  # whoever still uses the oldest keeps it alive
-                    del _clients[next(iter(_clients))]
+                if len(_clients) >= _MOST:
+                    _retire(next(iter(_clients)))
                 entry = _clients[which] = (vendor.connect(sdk, to, False), vendor.disconnect)
     return entry[0]
 
 
+def _retire(which: tuple[Any, ...]) -> None:
+    """Hand out a client no longer.  It may be in use still: it is closed as many others later."""
+    _retired.append((which, _clients.pop(which)))
+    if len(_retired) > _MOST:
+        _close(*_retired.popleft())
+
+
+def _close(which: tuple[Any, ...], entry: tuple[Any, Any]) -> None:
+    made, disconnect = entry
+    if which[-1] == os.getpid():  # a forked process has the parent's, too
+        with suppress(Exception):  # an SDK may have closed itself already
+            disconnect(made)
+
+
 def _close_all() -> None:
     """Close what is left when the program ends: no open socket is for the collector to find."""
-    for which, (made, disconnect) in list(_clients.items()):
-        if which[-1] == os.getpid():  # a forked process has the parent's, too
-            with suppress(Exception):  # an SDK may have closed itself already
-                disconnect(made)
+    for which, entry in (*_retired, *_clients.items()):
+        _close(which, entry)
+    _retired.clear()
     _clients.clear()
 
 

@@ -244,11 +244,14 @@ def _field_token(path: str) -> str:
         return _MUTED
     if _word_count(kept) > _WORDS_IN_PATH:
         return _MUTED
-    return ".".join(_segment(part) for part in kept.split("."))[:_TOKEN_LIMIT]
+    parts = path[: 4 * _TOKEN_LIMIT].split(".")
+    return ".".join(_segment(part) for part in parts)[:_TOKEN_LIMIT]
 
 
 def _segment(part: str) -> str:
-    part = part[:_SEGMENT_LIMIT]
+    if len(part.split()) > 1:  # words apart are a sentence; its letters together would still say it
+        return _MUTED
+    part = re.sub(_NOT_IN_TOKENS, "", part)[:_SEGMENT_LIMIT]
     named = _compiled(_SEGMENT).fullmatch(part) is not None
     return part if named and _word_count(part) <= _WORDS_IN_SEGMENT else _MUTED
 

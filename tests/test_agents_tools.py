@@ -340,3 +340,19 @@ def test_a_tool_cannot_change_what_a_retry_is_given() -> None:
     model = ScriptedModel([CallTool("sort", {"numbers": [1]}), "ok"])
     agent(model, tools=[sort], on_tool_error="retry").run("go")
     assert seen == [[1], [1]]
+
+
+@pytest.mark.parametrize("stop", [SystemExit, KeyboardInterrupt])
+def test_an_async_tool_that_would_end_the_program_fails_and_nobody_waits_for_ever(
+    stop: type[BaseException],
+) -> None:
+    @tool(effect="read")
+    async def leave(where: str) -> str:
+        """Leave."""
+        raise stop(where)
+
+    model = ScriptedModel([CallTool("leave", {"where": "here"}), "done"])
+    result = agent(model, tools=[leave]).run("go")
+
+    assert result.answer == "done"
+    assert [each.outcome for each in result.actions] == ["failed"]

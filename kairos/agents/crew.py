@@ -393,4 +393,8 @@ class _Beside:
 
 
 async def _awaiting(awaitable: Any) -> Any:
-    return await awaitable
+    try:
+        return await awaitable
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as stop:
+        # they would end the loop, and whoever waits for an answer would wait for ever
+        raise RuntimeError(type(stop).__name__) from None
