@@ -659,3 +659,23 @@ def test_what_actions_see_is_the_same_with_and_without_elision(
     shown = Schema({"first": reads})
     with_it = observed(value, wrote, reads, shown, items=items, elide=True)
     assert with_it == observed(value, wrote, reads, shown, items=items, elide=False)
+
+
+def test_what_is_proved_under_an_assumption_only_is_checked_when_it_runs() -> None:
+    """An undeclared key of an open producer may hold anything, whatever a proof assumes of it."""
+    wide = Schema({"a": int})
+    narrow = Schema({"make": Schema({"a": int, "note": str | None})})
+    make = Step("make", lambda ctx: {"a": 1, "note": 3}, read_keys=[], output_contract=wide)
+    read = Step(
+        "read",
+        lambda ctx: "handed over",
+        depends_on=["make"],
+        read_keys=["make"],
+        input_contract=narrow,
+        retries=0,
+    )
+    workflow = Workflow("w", [make, read], inputs=[])
+    (proof,) = workflow.verify().proofs
+
+    assert (proof.verdict.answer, proof.assuming is None, proof.elides) == ("proved", False, False)
+    assert workflow.run().step_results["read"].status == "failed_final"
