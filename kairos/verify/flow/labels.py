@@ -59,6 +59,7 @@ class Labels:
             for step in graph.steps
         ]
         self.readers: list[list[tuple[int, str]]] = [[] for _ in range(count)]
+        self._reads_all = [i for i in graph.order if graph.steps[i].read_keys is None]
         self._sources = self._edges()
         self.all_given = _union(self.at_input.values())
         started = [self.own[i] | _union(self.at_key[i].values()) for i in range(count)]
@@ -287,11 +288,15 @@ class Labels:
         came = self._firsts(bit, begins)
         waiting = deque((*came, *(i for i in begins if i not in came)))
         done = set(waiting)
+        reads = self.reads
         while waiting:
             i = waiting.popleft()
             origin = came[i].origin if i in came else steps[i].name
+            borne = self.bears[i] & bit
             for reader, key in self.readers[i]:
-                if self.reads[reader] & bit and self._handed(i, key, reader) & bit:
+                if reader in done and reader in came:
+                    continue
+                if reads[reader] & bit and (borne or self._handed(i, key, reader) & bit):
                     came.setdefault(reader, Came(i, origin))
                     if reader not in done:
                         done.add(reader)
@@ -303,7 +308,8 @@ class Labels:
         graph = self.scene.graph
         keys = [key for key, bits in self.at_input.items() if bits & bit]
         came: dict[int, Came] = {}
-        for i in graph.order:
+        # With no input that bears it, only what reads everything can have it from no step it names.
+        for i in graph.order if keys else self._reads_all:
             if not self.reads[i] & bit:
                 continue
             allowed = graph.steps[i].read_keys
