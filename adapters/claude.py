@@ -11,6 +11,7 @@ from kairos.adapters.options import Option
 from kairos.adapters.prompted import Prompted
 from kairos.adapters.retry_after import retry_after_of
 from kairos.adapters.schemas import Dialect
+from kairos.adapters.too_long import says_too_long
 from kairos.adapters.vendor import Arguments, Connection, Decoder, Malformed, Opened, Told, Vendor
 from kairos.exceptions import ConfigError
 from kairos.models.errors import ErrorKind, kind_of_status
@@ -332,16 +333,15 @@ _OF_TYPE: Mapping[str, ErrorKind] = {
 }
 
 
-def _told(sdk: ModuleType, error: Any) -> Told | None:  # noqa: PLR0911 - a table
+def _told(sdk: ModuleType, error: Any) -> Told | None:
     if isinstance(error, sdk.APIStatusError):
         status = error.status_code
+        within = status < 300  # noqa: PLR2004 - it came within a stream that had begun well
+        kind = _OF_TYPE.get(error.type or "", "server") if within else kind_of_status(status)
+        if kind == "bad_request":
+            kind = _bad_request(error.api_message)
         wait = retry_after_of(error.response.headers)
-        if status < 300:  # noqa: PLR2004 - it came within a stream that had begun well
-            return Told(_OF_TYPE.get(error.type or "", "server"), None, wait)
-        kind = kind_of_status(status)
-        if status == 400 and _is_filter(error):  # noqa: PLR2004 - HTTP's own
-            kind = "filtered"
-        return Told(kind, status, wait)
+        return Told(kind, None if within else status, wait)
     if isinstance(error, sdk.APITimeoutError):
         return Told("timeout")
     if isinstance(error, sdk.APIConnectionError):
@@ -353,8 +353,12 @@ def _told(sdk: ModuleType, error: Any) -> Told | None:  # noqa: PLR0911 - a tabl
     return None
 
 
-def _is_filter(error: Any) -> bool:
-    return "content filtering policy" in (error.api_message or "")
+def _bad_request(message: Any) -> ErrorKind:
+    """Return what a 400 is: there is no code for any of it."""
+    if says_too_long(message):
+        return "too_long"
+    filtered = isinstance(message, str) and "content filtering policy" in message
+    return "filtered" if filtered else "bad_request"
 
 
 _DICT, _LIST = (dict,), (list, tuple)

@@ -22,7 +22,7 @@ from kairos.adapters.watching import watched, watched_async
 from kairos.exceptions import ConfigError
 from kairos.models.estimate import estimate, spend_before
 from kairos.models.limits import Gate, ProviderLimits, fingerprint, gate_of
-from kairos.models.prices import PRICES, Prices
+from kairos.models.prices import PRICES, Prices, context_window
 from kairos.models.request import DEFAULT_TIMEOUT, Request
 from kairos.models.stream import Finished, StreamEvent
 from kairos.source import declared_here
@@ -92,6 +92,11 @@ class Adapter:
     def name(self) -> str:
         """Which model it is."""
         return self._model
+
+    @property
+    def context_window(self) -> int | None:
+        """How many tokens the model reads at most; None where nobody knows."""
+        return context_window(self.provider, self._model, base_url=self._base_url or "")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self._model!r})"

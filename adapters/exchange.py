@@ -49,6 +49,7 @@ _SAID: dict[ErrorKind, str] = {
     "forbidden": "it does not allow this",
     "not_found": "it knows no such model or address",
     "too_large": "the request is too large",
+    "too_long": "what it was asked is longer than its context window",
     "refused": "the model refused",
     "filtered": "its filter blocked the answer",
     "cut_off": "max_tokens ended the answer before it was whole",
@@ -57,6 +58,7 @@ _SAID: dict[ErrorKind, str] = {
 _FIXES: dict[ErrorKind, str] = {
     "cut_off": "raise max_tokens",
     "not_found": "check model= and the base URL",
+    "too_long": "say less, or ask a model with a larger context window",
 }
 
 

@@ -13,6 +13,7 @@ from kairos.adapters.options import Option
 from kairos.adapters.prompted import Prompted
 from kairos.adapters.retry_after import retry_after_of
 from kairos.adapters.schemas import Dialect
+from kairos.adapters.too_long import says_too_long
 from kairos.adapters.vendor import Arguments, Connection, Opened, Told, Vendor
 from kairos.adapters.watching import watched, watched_async
 from kairos.models.errors import kind_of_status
@@ -213,8 +214,10 @@ def _told(sdk: ModuleType, error: Any) -> Told | None:
     if hasattr(error.response, "response_stream"):  # it came within a stream
         return Told(kind)
     details = str(error.details)
-    if code == 400 and "API_KEY_INVALID" in details:  # noqa: PLR2004 - HTTP's own
+    if kind == "bad_request" and "API_KEY_INVALID" in details:
         kind = "unauthorized"  # the one provider that has another status for this
+    elif kind == "bad_request" and says_too_long(error.message):
+        kind = "too_long"
     wait = retry_after_of(error.response.headers) if error.response is not None else None
     return Told(kind, code, _delay(error.details) if wait is None else wait)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kairos.adapters.retry_after import retry_after_of
+from kairos.adapters.too_long import says_too_long
 from kairos.adapters.vendor import Told
 from kairos.models.errors import ErrorKind, kind_of_status
 
@@ -36,7 +37,8 @@ _OF_CODE: dict[str, ErrorKind] = {
     "bio_policy": "filtered",
     "misalignment_policy_violation": "filtered",
     "data_residency_mismatch": "forbidden",
-    "context_length_exceeded": "too_large",
+    "context_length_exceeded": "too_long",
+    "exceed_context_size_error": "too_long",  # llama.cpp
     "request_too_large": "too_large",
     "model_not_found": "not_found",
     "not_found_error": "not_found",
@@ -92,6 +94,18 @@ def _of_status(error: Any) -> Told:
     if status == 429 and named == "forbidden":  # noqa: PLR2004 - HTTP's own
         # no waiting mends it, though it has the status of what waiting mends
         return Told("forbidden", status, None, "its quota is used up")
-    if kind == "bad_request" and named in ("filtered", "too_large"):
-        kind = named
+    if kind == "bad_request":
+        if named in ("filtered", "too_large", "too_long"):
+            kind = named
+        elif says_too_long(_message_of(error)):
+            kind = "too_long"
     return Told(kind, status, retry_after_of(error.response.headers))
+
+
+def _message_of(error: Any) -> Any:
+    """Return what the provider says: OpenAI's body, or one that a server made in another shape."""
+    body = error.body
+    if not isinstance(body, dict):
+        return body
+    nested = body.get("error")
+    return body.get("message") or (nested.get("message") if isinstance(nested, dict) else nested)

@@ -244,7 +244,7 @@ def test_events_out_of_order_never_hang(
     "given, kind, retryable",
     [
         (Status(429, type="insufficient_quota"), "forbidden", False),
-        (Body('{"error": {"code": "context_length_exceeded", "message": "m"}}', 400),
+        (Body('{"error": {"code": "request_too_large", "message": "m"}}', 400),
          "too_large", False),
         (Body('{"error": {"code": "content_filter", "message": "m"}}', 400), "filtered", False),
         (Body('{"error": {"code": 7, "message": null}}', 400), "bad_request", False),

@@ -15,10 +15,12 @@ ErrorKind: TypeAlias = Literal[
     "rate_limited", "overloaded", "server", "timeout", "connection", "conflict",
     "interrupted", "malformed", "empty",
     "bad_request", "unauthorized", "forbidden", "not_found", "too_large",
-    "refused", "filtered", "cut_off", "unavailable",
+    "too_long", "refused", "filtered", "cut_off", "unavailable",
 ]  # fmt: skip
 """`interrupted` is a stream that ended without its end, `cut_off` a reply that `max_tokens` ended
-before it was whole, `unavailable` a provider that our own circuit breaker keeps away from."""
+before it was whole, `unavailable` a provider that our own circuit breaker keeps away from.  What is
+`too_large` has too many bytes for a request, and what is `too_long` too many tokens for the context
+window of the model: a shorter conversation would pass."""
 
 RETRYABLE: frozenset[str] = frozenset(
     {

@@ -15,7 +15,7 @@ from kairos.source import declared_here
 if TYPE_CHECKING:
     from kairos.models.reply import TokenUsage
 
-__all__ = ["PRICES", "Price", "Prices"]
+__all__ = ["PRICES", "Price", "Prices", "context_window"]
 
 _MILLION = 1_000_000
 
@@ -144,6 +144,17 @@ PRICES = Prices()
 """The list for whoever has none of their own."""
 
 
+def context_window(provider: str, model: str, *, base_url: str = "") -> int | None:
+    """Return how many tokens a model reads at most; None where nobody knows, or has genai-prices.
+
+    `base_url` is where it is asked when that is not the provider's own address.
+    """
+    snapshot = _snapshot()
+    found = None if snapshot is None else _found(snapshot, provider, model, base_url)
+    window = None if found is None else found.context_window
+    return window if isinstance(window, int) and window > 0 else None
+
+
 # --- genai-prices
 
 _warned = False
@@ -154,9 +165,8 @@ def _listed_price(
     provider: str, model: str, base_url: str, tier: str, at: datetime
 ) -> Price | None:
     global _warned  # noqa: PLW0603 - once in a process is enough
-    try:
-        from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - takes a second
-    except ImportError:
+    snapshot = _snapshot()
+    if snapshot is None:
         if not _warned:
             _warned = True
             warnings.warn(
@@ -165,7 +175,7 @@ def _listed_price(
                 stacklevel=2,
             )
         return None
-    found = _found(get_snapshot(), provider, model, base_url)
+    found = _found(snapshot, provider, model, base_url)
     if found is None:
         return None
     if tier:  # made anew for each call, so there is nothing to remember it by
@@ -175,6 +185,14 @@ def _listed_price(
     if known is None:
         known = _converted[id(listed)] = (listed, _price_of(listed))
     return known[1]
+
+
+def _snapshot() -> Any:
+    try:
+        from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - takes a second
+    except ImportError:
+        return None
+    return get_snapshot()
 
 
 _NAMED_APART = ("anthropic", "gemini")  # nobody else serves models under their names
