@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from kairos.budget import Spend
     from kairos.models.parts import Message
+    from kairos.models.prices import Price
     from kairos.models.reply import ModelResponse, TokenUsage
 
 __all__ = ["Adapter"]
@@ -103,6 +104,10 @@ class Adapter:
 
     # --- what it costs
 
+    def price(self, request: Request) -> Price | None:
+        """Return by which prices a call is estimated and booked; None where nobody knows them."""
+        return self._prices.price(self.provider, self._model, **self._priced_as(request))
+
     def most(self, request: Request) -> Spend:
         """Return what a call may cost at most; `usd` is None where nobody knows the price."""
         return spend_before(
@@ -163,6 +168,13 @@ class Adapter:
         given = {**self._options, **checked_options(self.vendor, options)}
         return request_of(self.vendor, prompt, output, given)
 
+    def shortfall(self, output: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return what of an output schema the provider is told in words, and the way round it.
+
+        Raises ConfigError, as the call would, where that way is barred.
+        """
+        return self._given(self.request("x", output=output)).warnings
+
     # --- streams
 
     def stream(self, request: Request) -> Generator[StreamEvent]:
@@ -175,14 +187,17 @@ class Adapter:
 
     def _ready(self, request: Request) -> _Ready:
         """Do all that can fail before a request is made."""
-        vendor = self.vendor
-        vendor.refuses(request, self._model)
-        given = prepared(vendor, self._model, request)
+        vendor, given = self.vendor, self._given(request)
         module = sdk(vendor.module, vendor.extra)
         url = url_of(vendor, self._base_url, allow_localhost=self._allow_localhost)
         to = Connection(key_of(vendor, url), url, request.timeout)
         gate = gate_of(self.provider, base_url=url, key=fingerprint(to.key), limits=self._limits)
         return _Ready(module, to, vendor.arguments(given.request, self._model), given, gate)
+
+    def _given(self, request: Request) -> Prepared:
+        given = prepared(self.vendor, self._model, request)
+        self.vendor.refuses(given.request, self._model)
+        return given
 
     def _tokens(self, ready: _Ready) -> int:
         """Return how many tokens a call may take, where that is limited."""

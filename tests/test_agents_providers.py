@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kairos import Step, Workflow
+from kairos import Budget, Step, Workflow
 from kairos.adapters.claude import ClaudeAdapter
 from kairos.agents import agent, event_to_plain, tool
+from kairos.models.prices import Price, Prices
 from kairos.testing import CallTool, FakeProviders, ScriptedModel
 from kairos.testing.clock import ManualClock
 
@@ -65,6 +66,18 @@ def test_an_agent_in_a_step_reserves_and_is_charged(fake: FakeProviders) -> None
     result = workflow.run()
     assert result.output == "It is by Homer."
     assert result.llm_calls == 2
+
+
+@pytest.mark.parametrize("dollars, calls", [(0.001, 1), (1_000.0, 0)])
+def test_an_agent_in_a_step_reserves_by_its_models_own_prices(
+    fake: FakeProviders, dollars: float, calls: int
+) -> None:
+    own = Prices({"house-model": Price(input=dollars, output=dollars)})
+    priced = ClaudeAdapter(model="house-model", base_url=fake.url, allow_localhost=True, prices=own)
+    workflow = Workflow("w", [Step("a", agent(priced, task="Who?"))], budget=Budget(usd=1.0))
+    result = workflow.run()
+    assert result.status == ("complete" if calls else "failed")
+    assert len(fake.requests) == calls
 
 
 def test_time_is_up_between_turns_on_a_clock_by_hand() -> None:

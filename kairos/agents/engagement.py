@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from kairos.agents.limits import AgentStop
     from kairos.agents.loop import Loop
     from kairos.agents.tools import Tool
+    from kairos.models.prices import Price
 
 __all__ = ["Engagement", "Final", "Said", "ToolProgress", "ToolStarted", "joined", "unfinished"]
 
@@ -168,9 +169,18 @@ class Engagement:
         self._read += estimate(new).input_tokens - _NOTHING.input_tokens
         self._seen = len(request.messages)
         written = estimate(dataclasses.replace(request, messages=(), tools=(), output=None))
-        price = PRICES.price(self.model.provider, self.model.name)
-        usd = None if price is None else price.most(self._read, written.output_tokens)
-        return Spend(1, self._read, written.output_tokens, usd)
+        price = self._price(request)
+        caching = any("cache" in name for name in request.options)
+        read, said = self._read, written.output_tokens
+        usd = None if price is None else price.most(read, said, caching=caching)
+        return Spend(1, read, said, usd)
+
+    def _price(self, request: Request) -> Price | None:
+        """Return what the model's tokens cost: by its own list, where it has one."""
+        own: Callable[[Request], Price | None] | None = getattr(self.model, "price", None)
+        if own is not None:
+            return own(request)
+        return PRICES.price(self.model.provider, self.model.name)
 
     def stopped(self, reason: AgentStop, error: Exception | None = None) -> Stopped:
         """Return what the loop is told when the task must end."""

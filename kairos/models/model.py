@@ -17,7 +17,8 @@ class Model(Protocol):
     """A language model.  `kairos.testing.ScriptedModel` is the official fake.
 
     A stream ends with `Finished` or raises ModelError; closing it early ends the call.  A model
-    never retries: that is its caller's to decide.
+    never retries: that is its caller's to decide.  One that has a price list of its own also has
+    `price(request)`, which returns a `Price`, or None where nobody knows it.
     """
 
     @property
