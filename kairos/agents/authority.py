@@ -34,6 +34,7 @@ __all__ = [
     "canonical",
     "judge",
     "only_reading",
+    "supervised",
 ]
 
 _REWRITES = 8
@@ -156,6 +157,11 @@ def _why(said: object) -> str:
 def only_reading(request: ToolRequest) -> Allow | Deny:
     """Let nothing pass but tools that read."""
     return Allow() if request.effect == "read" else Deny("only reading is allowed")
+
+
+def supervised(request: ToolRequest) -> Allow | Ask:
+    """Have a person asked of every call but those of tools that read."""
+    return Allow() if request.effect == "read" else Ask("may this call be made?")
 
 
 def allow_list(patterns: Iterable[str]) -> Guard:

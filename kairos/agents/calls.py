@@ -71,11 +71,13 @@ def carry_out(call: ToolCall, desk: Desk, bind: Bind, decided: Decided | None = 
         raw = _checked(tool, call.arguments)
     except ContractBroken as broken:
         return _finished(call, _what_is_wrong(tool, broken), "invalid")
-    if decided is not None and decided.tool == tool.name:
-        allowed = decided  # the same question has the same answer
+    earlier = decided if decided is not None and decided.tool == tool.name else None
+    if earlier is not None and earlier.verdict != "allow":
+        allowed = earlier
     else:
-        allowed = yield from _decision(call, tool, raw, desk)
-        if allowed.question or allowed.verdict != "allow" or desk.guards:
+        allowed = yield from _decision(call, tool, raw, desk, earlier)
+        telling = allowed.question or allowed.verdict != "allow" or desk.guards
+        if telling and (earlier is None or allowed != earlier._replace(at=allowed.at)):
             yield allowed
     if allowed.verdict == "deny":
         return _finished(call, _denial(allowed.reason), "denied")
@@ -104,8 +106,12 @@ def _checked(tool: Tool, arguments: str) -> bytes:
 
 
 def _decision(
-    call: ToolCall, tool: Tool, raw: bytes, desk: Desk
+    call: ToolCall, tool: Tool, raw: bytes, desk: Desk, known: Decided | None
 ) -> Generator[Do | Decided, Done | None, Decided]:
+    """Decide of a call; of one that was allowed before a crash, nobody is asked again.
+
+    The guards are, though: whoever goes on read-only must not find a call let through before.
+    """
     decision = yield from _chain(judge(tool, raw, desk.guards))
     made = Decided(
         call.id,
@@ -125,6 +131,8 @@ def _decision(
     if made.verdict != "deny" and desk.dry_run and tool.effect != "read":
         return made._replace(verdict="describe", question="")
     if made.verdict == "ask":
+        if known is not None and known.answered and known.hash == made.hash:
+            return made._replace(verdict="allow", answered=True)  # the same question
         return (yield from _asked(made, tool.effect, desk))
     return made
 

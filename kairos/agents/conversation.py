@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kairos.agents.events import Decided, ModelAnswered, ModelFailed, TaskGiven, ToolFinished
 from kairos.agents.faults import told_of
 from kairos.agents.limits import AgentStop, Used
-from kairos.agents.plan import FINAL, final_spec
+from kairos.agents.plan import FINAL, GIVE_UP
 from kairos.agents.transcript import Transcript
 from kairos.contracts.contract import ContractBroken
 from kairos.models import Message, Request, Text, ToolCall, ToolResult
@@ -29,6 +29,10 @@ _NOT_RUN = "not run: the task ended with this turn"
 _NO_MORE = "not run: the agent may make no more calls"
 _TOOL_USED_UP = "not run: this tool may not be called again in this task"
 _BROKEN_OFF = "not finished: the agent was stopped"
+_GO_ON = (
+    f"Go on: nobody reads this. Take the next step towards your goal with a tool. Call {FINAL} "
+    f"once the goal is reached, or {GIVE_UP} if it cannot be reached."
+)
 
 
 class Turn(NamedTuple):
@@ -57,9 +61,8 @@ class Conversation:
         self.broken_off: list[ToolFinished] = []
         self._ids: set[str] = set()
         self._begin_counting()
-        self._tools, self._schema = plan.tools, plan.schema
-        if plan.schema is not None and plan.by_tool:
-            self._tools, self._schema = (*plan.tools, final_spec(plan.schema)), None
+        self._tools, self._ending = plan.shown, plan.ending
+        self._schema = None if plan.by_tool else plan.schema
 
     def _begin_counting(self) -> None:
         self._started = self.elapsed
@@ -119,7 +122,7 @@ class Conversation:
             self._unanswered(calls)
             return Turn(ends="cut_off" if event.stop == "length" else event.stop)
         text = message.text
-        if self._repeats_itself(text):
+        if self._repeats_itself(text, calls):
             self._unanswered(calls)
             return Turn(ends="repeated_text")
         return self._called_for(calls) if calls else self._said(text)
@@ -205,9 +208,9 @@ class Conversation:
             number += 1
         return made
 
-    def _repeats_itself(self, text: str) -> bool:
+    def _repeats_itself(self, text: str, calls: tuple[ToolCall, ...]) -> bool:
         most = self.plan.limits.repeated_texts
-        if not text or most is None:
+        if most is None or (calls and not text):
             return False
         self._same_texts = self._same_texts + 1 if text == self._last_text else 1
         self._last_text = text
@@ -228,20 +231,14 @@ class Conversation:
 
     def _called_for(self, calls: tuple[ToolCall, ...]) -> Turn:
         told: list[ToolResult] = []
-        left = calls
-        if self.plan.by_tool:
-            left = tuple(call for call in calls if call.name != FINAL)
-            for final in (call for call in calls if call.name == FINAL):
-                answer, fault = self._judge(final.arguments)
-                if fault is None:
-                    self._tell_all(calls, final)
-                    return Turn(ends="answered", answer=answer)
-                told.append(ToolResult(final.id, FINAL, fault, failed=True))
-            if told and self._faults > self.plan.answer_retries:
-                self._unanswered(calls)
-                return Turn(ends="invalid_answer")
+        if self._ending:
+            ended = self._ended_by(calls, told)
+            if ended is not None:
+                return ended
         made = []
-        for call in left:
+        for call in calls:
+            if call.name in self._ending:
+                continue
             if why := self._not_allowed(call):
                 told.append(ToolResult(call.id, call.name, why, failed=True))
             else:
@@ -249,6 +246,24 @@ class Conversation:
                 made.append(call)
         turn = Turn(tuple(made), calls, tuple(told))
         return turn if made else self.finished(turn, {}, None)
+
+    def _ended_by(self, calls: tuple[ToolCall, ...], told: list[ToolResult]) -> Turn | None:
+        """Return the end of the task if a call is meant for it; `told` gets what is wrong."""
+        for call in calls:
+            if call.name not in self._ending:
+                continue
+            if call.name == GIVE_UP:
+                self._tell_all(calls, call)
+                return Turn(ends="gave_up", answer=_why(call.arguments))
+            answer, fault = self._judge(call.arguments)
+            if fault is None:
+                self._tell_all(calls, call)
+                return Turn(ends="answered", answer=answer)
+            told.append(ToolResult(call.id, FINAL, fault, failed=True))
+        if told and self._faults > self.plan.answer_retries:
+            self._unanswered(calls)
+            return Turn(ends="invalid_answer")
+        return None
 
     def _not_allowed(self, call: ToolCall) -> str:
         most = self.plan.limits.tool_calls
@@ -260,6 +275,9 @@ class Conversation:
         return ""
 
     def _said(self, text: str) -> Turn:
+        if self.plan.autonomous:
+            self.transcript.add(Message("user", (Text(_GO_ON),)))
+            return Turn()
         if self.plan.answer is None:
             return Turn(ends="answered", answer=text)
         answer, fault = self._judge(text)
@@ -316,3 +334,12 @@ class Conversation:
     def _tell(self, results: tuple[ToolResult, ...]) -> None:
         if results:
             self.transcript.add(Message("tool", results))
+
+
+def _why(arguments: str) -> str:
+    """Return why a model gives up; whoever gives up is not held to the form of it."""
+    try:
+        reason = json.loads(arguments)["reason"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return reason if isinstance(reason, str) else ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from kairos.agents.agent import Agent, Settings
-from kairos.agents.authority import allow_list, only_reading
+from kairos.agents.authority import allow_list, only_reading, supervised
 from kairos.agents.desk import Desk
 from kairos.agents.limits import Limits
-from kairos.agents.plan import Plan, Via
+from kairos.agents.plan import GIVE_UP, Mode, Plan, Via
 from kairos.agents.tools import as_tools
 from kairos.contracts.contract import compile_contract
 from kairos.contracts.placeholders import parse_template
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kairos.agents.authority import Guard
     from kairos.agents.desk import ErrorStrategy, ToolFailure
     from kairos.agents.engagement import Said
+    from kairos.agents.tools import Tool
     from kairos.failure import FailurePolicy
     from kairos.models import Model
     from kairos.ports import Clock
@@ -36,6 +37,7 @@ def agent(
     tools: Iterable[Any] = (),
     instructions: str = "",
     task: str | None = None,
+    mode: Mode = "task",
     output: Any = None,
     answer_retries: int = 2,
     answer_via: Via | None = None,
@@ -74,6 +76,11 @@ def agent(
     `answer_via` says how the answer is given: `output` is the model's structured output, `tool` a
     tool for it; None chooses.
 
+    `mode` says when it ends and who watches.  `task`: with the first answer that is no call.
+    `autonomous`: when the model calls a tool to say that its goal is reached, with the answer, or
+    that it cannot be; it needs a limit that ends it otherwise.  `supervised`: as `task`, and
+    `approve` is asked of every call but those of tools that read, once the guards let it pass.
+
     The limits are those of `Limits`; None is none.  `max_tokens` bounds one answer, `timeout` in
     seconds one call of the model; `options` go to the provider as they are.
 
@@ -92,6 +99,7 @@ def agent(
     """
     place = declared_here()
     made = as_tools(tools)
+    autonomous = _mode(mode) == "autonomous"
     plan = Plan(
         _text("instructions", instructions),
         tuple(each.spec for each in made),
@@ -107,6 +115,7 @@ def agent(
             max_repeated_texts,
         ),
         via=answer_via or _via(model, bool(made)),
+        autonomous=autonomous,
         answer_retries=answer_retries,
         most_calls={each.name: each.max_calls for each in made if each.max_calls is not None},
         max_tokens=max_tokens,
@@ -114,6 +123,9 @@ def agent(
         temperature=temperature,
         options=dict(options or {}),
     )
+    if autonomous:
+        _can_end(plan.limits, made, answer_via)
+        output = str if output is None else output
     if output is not None:
         plan = plan.answering(compile_contract(output, where=place, label="output= of agent()"))
     before: list[Guard] = [only_reading] if read_only else []
@@ -121,7 +133,7 @@ def agent(
         before.append(allow_list(allow))
     desk = Desk(
         {each.name: each for each in made},
-        (*before, *_guards(guards)),
+        (*before, *_guards(guards), *_watch(mode, approve)),
         _callable("approve", approve),
         approval_timeout,
         dry_run,
@@ -140,6 +152,56 @@ def agent(
         _callable("progress", progress),
     )
     return Agent(settings, task)
+
+
+def _mode(given: Any) -> Mode:
+    if given in get_args(Mode):
+        return given  # type: ignore[no-any-return]
+    raise ConfigError(
+        "mode of agent() is none",
+        where=declared_here(),
+        expected=" or ".join(get_args(Mode)),
+        found=repr(given[:40]) if isinstance(given, str) else type(given).__name__,
+    )
+
+
+def _can_end(limits: Limits, tools: tuple[Tool, ...], via: Via | None) -> None:
+    """Refuse what works on its own and has no end, or no way to tell of it."""
+    if not limits.bounded:
+        raise ConfigError(
+            "an autonomous agent has no limit that ends it",
+            where=declared_here(),
+            expected="iterations, tokens, money or seconds: one of them at least",
+            fix="leave max_iterations as it is, or give max_seconds=",
+        )
+    if via == "output":
+        raise ConfigError(
+            "an autonomous agent gives its answer by a tool, since what it says ends nothing",
+            where=declared_here(),
+            found="answer_via='output'",
+            fix="leave answer_via away",
+        )
+    for each in tools:
+        if each.name == GIVE_UP:
+            raise ConfigError(
+                f"a tool is named '{GIVE_UP}', by which an autonomous agent gives up its goal",
+                where=each.place,
+                fix="give it another name: Tool(function, name='...')",
+            )
+
+
+def _watch(mode: Mode, approve: Any) -> tuple[Guard, ...]:
+    """Return the guard of a supervised agent: last of all, so that it asks what has passed."""
+    if mode != "supervised":
+        return ()
+    if approve is None:
+        raise ConfigError(
+            "a supervised agent has nobody who is asked",
+            where=declared_here(),
+            expected="approve=, a function of a Question that returns True or False",
+            fix="write approve='terminal', or approve=lambda question: ...",
+        )
+    return (supervised,)
 
 
 def _via(model: Any, tools: bool) -> Via:  # noqa: FBT001 - read at its one call

@@ -12,7 +12,7 @@ from kairos.source import declared_here
 __all__ = ["AgentStop", "Limits", "Used"]
 
 AgentStop: TypeAlias = Literal[
-    "answered",
+    "answered", "gave_up",
     "iterations", "tool_calls", "input_tokens", "output_tokens", "total_tokens", "usd",
     "unpriced", "seconds", "budget",
     "repeated_calls", "repeated_text",
@@ -21,6 +21,7 @@ AgentStop: TypeAlias = Literal[
 ]  # fmt: skip
 """Why an agent stopped.
 
+`gave_up` is the model's own word that its goal cannot be reached, in the mode that has one.
 `unpriced` is a limit of money that could not be held, since nobody knows the model's price;
 `budget` is that of the workflow around it; `cut_off` an answer that `max_tokens` ended.
 """
@@ -53,6 +54,12 @@ class Limits:
     seconds: float | None = None
     repeated_calls: int | None = 5
     repeated_texts: int | None = 5
+
+    @property
+    def bounded(self) -> bool:
+        """Whether any of them ends even a model that only talks."""
+        ending = (self.iterations, self.input_tokens, self.output_tokens, self.total_tokens)
+        return any(one is not None for one in (*ending, self.usd, self.seconds))
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -11,12 +11,16 @@ from kairos.contracts.contract import Contract
 from kairos.models import ToolSpec
 from kairos.models.request import DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT
 
-__all__ = ["FINAL", "Plan", "Via", "final_spec", "wrapped_schema"]
+__all__ = ["FINAL", "GIVE_UP", "Mode", "Plan", "Via", "wrapped_schema"]
 
 FINAL = "final_answer"
 """The tool through which an answer is given where the model has no structured output of its own."""
 
+GIVE_UP = "give_up"
+"""The tool by which a model that works on its own says that its goal cannot be reached."""
+
 Via: TypeAlias = Literal["output", "tool"]
+Mode: TypeAlias = Literal["task", "autonomous", "supervised"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,8 @@ class Plan:
     `answer` is the contract of the answer, None for plain text, and `via` how the model gives it.
     `schema` is what the model is held to, an object, which holds the answer itself under `answer`
     where it is `wrapped`; None where the answer is a text.  `most_calls` says how often a tool may
-    be called in a task.
+    be called in a task.  `autonomous` says that the model works until it calls the tool for the
+    answer or the one for giving up, and that nothing it says ends its task.
     """
 
     system: str = ""
@@ -42,11 +47,12 @@ class Plan:
     timeout: float = DEFAULT_TIMEOUT
     temperature: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    autonomous: bool = False
 
     def answering(self, contract: Contract) -> Plan:
         """Return this plan with an answer under a contract."""
         schema = contract.json_schema("validation")
-        if schema.get("type") == "string":  # what a model says is a text anyway
+        if schema.get("type") == "string" and not self.autonomous:  # what a model says is a text
             return replace(self, answer=contract, schema=None, wrapped=False)
         fitted, wrapped = wrapped_schema(schema)
         return replace(self, answer=contract, schema=fitted, wrapped=wrapped)
@@ -54,7 +60,23 @@ class Plan:
     @property
     def by_tool(self) -> bool:
         """Whether the answer is the argument of a tool."""
-        return self.schema is not None and self.via == "tool"
+        return self.schema is not None and (self.autonomous or self.via == "tool")
+
+    @property
+    def shown(self) -> tuple[ToolSpec, ...]:
+        """All tools that the model is shown: its own, and those by which it ends its task."""
+        if self.schema is None or not self.by_tool:
+            return self.tools
+        if self.autonomous:
+            return (*self.tools, ToolSpec(FINAL, _REACHED, self.schema), _GIVE_UP)
+        return (*self.tools, ToolSpec(FINAL, _ENDS, self.schema))
+
+    @property
+    def ending(self) -> tuple[str, ...]:
+        """The names of the tools by which the model ends its task."""
+        if not self.by_tool:
+            return ()
+        return (FINAL, GIVE_UP) if self.autonomous else (FINAL,)
 
 
 def wrapped_schema(schema: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
@@ -75,6 +97,15 @@ def wrapped_schema(schema: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
     return found, True
 
 
-def final_spec(schema: Mapping[str, Any]) -> ToolSpec:
-    """Return the tool that takes an answer."""
-    return ToolSpec(FINAL, "Give the final answer; this ends the task.", schema)
+_ENDS = "Give the final answer; this ends the task."
+_REACHED = "Say that the goal is reached, and give the final answer; this ends the task."
+_GIVE_UP = ToolSpec(
+    GIVE_UP,
+    "Say that the goal cannot be reached, and why; this ends the task.",
+    {
+        "type": "object",
+        "properties": {"reason": {"type": "string", "description": "Why it cannot be reached."}},
+        "required": ["reason"],
+        "additionalProperties": False,
+    },
+)

@@ -63,7 +63,8 @@ class AgentResult:
     `output` is the last text it said, `answer` the typed answer (the text where none was asked
     for) or None, `stop_reason` why it stopped: `answered`, or the limit or mishap.  `cost` is in
     USD, and None where a price is not known.  `messages` is the whole conversation and `events`
-    what it can be resumed from.  `error` is the model's error that ended it.
+    what it can be resumed from.  `error` is the model's error that ended it, and `reason` what the
+    model said when it gave up.
     """
 
     output: str
@@ -77,6 +78,7 @@ class AgentResult:
     messages: Sequence[Message] = field(repr=False)
     events: tuple[AgentEvent, ...] = field(repr=False)
     error: ModelError | None = field(default=None, repr=False)
+    reason: str = field(default="", repr=False)
 
     @property
     def answered(self) -> bool:
@@ -94,6 +96,9 @@ def result_of(
     contract = conversation.plan.answer
     if isinstance(answer, bytes) and contract is not None:
         answer = contract.check_json(answer)
+    reason = ""
+    if ended.reason == "gave_up":
+        reason, answer = str(answer), None
     used = conversation.used
     return AgentResult(
         next(filter(None, said), ""),
@@ -107,6 +112,7 @@ def result_of(
         messages,
         tuple(conversation.events),
         error,
+        reason,
     )
 
 
