@@ -25,6 +25,7 @@ FLOORS: dict[str, set[str]] = {
         "enums",
         "events",
         "exceptions",
+        "extensions",
         "models",
         "ports",
         "redaction",
