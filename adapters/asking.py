@@ -111,7 +111,8 @@ def prepared(vendor: Vendor, model: str, request: Request) -> Prepared:
     made = fitted(request.output, vendor.schemas)
     native = vendor.native(request, model)
     if native and not made.impossible:
-        warnings = tuple(f"{vendor.title} is told only in words of {one}" for one in made.lost)
+        lost = ", ".join(made.lost)
+        warnings = (f"{vendor.title} takes no {lost}: it is told in words",) if lost else ()
         ready = Prepared(replace(request, output=made.schema), "", True, warnings)
     else:
         why = ", ".join(made.impossible) if native else "no schema at all"

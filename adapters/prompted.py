@@ -65,6 +65,18 @@ class Prompted:
 
     # --- as an action
 
+    def __kairos_contract__(self, contract: Contract) -> tuple[str, ...]:
+        """Return what of a contract the provider is told in words, and the way taken round it.
+
+        Raises ConfigError for a contract that the model cannot be held to, where
+        `schema_fallback="error"` was said, and for options that do not go with the way round.
+        """
+        try:
+            shape = _shape(contract)
+        except Exception:  # noqa: BLE001 - a contract that cannot be built is a finding of its own
+            return ()
+        return _shortfall(self.adapter, shape)
+
     def __call__(self, ctx: StepContext) -> Any:
         """Ask, and return the reply.
 
@@ -98,6 +110,9 @@ class Prompted:
         prompt = rendered(self.template, of_context(ctx))
         contract = ctx.output_contract
         shape = _shape(contract) if isinstance(contract, Contract) else None
+        if shape is not None:
+            for said in _shortfall(self.adapter, shape):
+                ctx.warn(said)
         again = feedback(ctx.retry_context)
         message = Message("user", (Text(prompt), *((Text(again),) if again else ())))
         return self.adapter.request(message, output=None if shape is None else shape.schema), shape
@@ -130,6 +145,11 @@ class Prompted:
 @functools.lru_cache(maxsize=256)
 def _shape(contract: Contract) -> Shape:
     return Shape(contract)
+
+
+@functools.lru_cache(maxsize=256)
+def _shortfall(adapter: Adapter, shape: Shape) -> tuple[str, ...]:
+    return () if shape.schema is None else adapter.shortfall(shape.schema)
 
 
 def _value(response: ModelResponse, shape: Shape | None) -> Any:
@@ -194,6 +214,11 @@ class Chain:
             expected="an action such as claude(...)",
             found=type(other).__name__,
         )
+
+    def __kairos_contract__(self, contract: Contract) -> tuple[str, ...]:
+        """Return what of a contract any of the models is told in words; raises as they do."""
+        said = (one for link in self.links for one in link.__kairos_contract__(contract))
+        return tuple(dict.fromkeys(said))
 
     def __call__(self, ctx: StepContext) -> Any:
         """Ask, and return the first reply.  Raises as the links do."""

@@ -123,6 +123,8 @@ def _take_along(outcome: Outcome, context: StepContext) -> None:
         outcome.writes = dict(work.writes)
     outcome.refusals = work.refusals
     outcome.spent = getattr(context, "spent", None)
+    if getattr(context, "_said", None):
+        outcome.warnings = context.warnings
 
 
 def _timed(outcome: Outcome, begun: float) -> Outcome:
@@ -179,6 +181,7 @@ def _isolated(work: Work, context: StepContext, isolate: Callable[[Work], Outcom
     """Have an attempt made in a worker process; `context` is what `when` was asked with."""
     outcome = recheck(isolate(work), context)
     outcome.refusals = (*work.refusals, *outcome.refusals)
+    outcome.warnings = (*context.warnings, *outcome.warnings)
     if context.spent is not None:
         spent = outcome.spent
         outcome.spent = context.spent if spent is None else context.spent.plus(spent)

@@ -84,6 +84,7 @@ class StepContext(Generic[In_co]):
 
     __slots__ = (
         "_ledger",
+        "_said",
         "_signal",
         "_spent",
         "attempt",
@@ -120,6 +121,7 @@ class StepContext(Generic[In_co]):
         self.run_id = run_id
         self.item_index = item_index
         self.output_contract = output_contract
+        self._said: dict[str, None] | None = None
         self._spent: Spend | None = None
         self._signal = signal
         self._ledger = ledger
@@ -133,6 +135,25 @@ class StepContext(Generic[In_co]):
     def spent(self) -> Spend | None:
         """What this attempt has booked so far."""
         return self._spent
+
+    def warn(self, message: str) -> None:
+        """Say something that the user should know, and that changes nothing.
+
+        It is written down with the end of the attempt, once for the whole step however many
+        attempts and items say it, and stands in the result's `warnings`.  What looks like a
+        credential is masked, and what is longer than 500 characters is cut.
+        """
+        from kairos.security import scrub_credentials  # noqa: PLC0415 - few attempts have a say
+
+        with _NOTING:
+            self._said = self._said or {}
+            if len(self._said) < _MOST_SAID:
+                self._said[scrub_credentials(str(message))[:_LONGEST_SAID]] = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What this attempt has warned of so far."""
+        return tuple(self._said or ())
 
     @property
     def idempotency_key(self) -> str:
@@ -221,6 +242,7 @@ class StepContext(Generic[In_co]):
             self._spent = spend if self._spent is None else self._spent.plus(spend)
 
 
+_MOST_SAID, _LONGEST_SAID = 20, 500
 # One for all: it is held for a microsecond, and an attempt that spends nothing pays nothing for it.
 _NOTING = threading.Lock()
 

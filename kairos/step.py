@@ -25,7 +25,7 @@ import typing_extensions
 from kairos.config import StepConfig
 from kairos.context import Context, Fence, In_co, StepContext
 from kairos.contracts.contract import Contract, compile_contract
-from kairos.contracts.effects import checked_touches, prompt_of, touches_of
+from kairos.contracts.effects import checked_touches, prompt_of, shortfall_of, touches_of
 from kairos.declaring import (
     bad_name,
     config_of,
@@ -203,6 +203,7 @@ class Step(Generic[In_co, Out_co]):
         self.output_contract = output_contract
         declares = input_contract is not None or output_contract is not None
         self._contracts = self._compile() if signature.typed or declares else _NO_CONTRACTS
+        shortfall_of(action, self._contracts.output)  # what it refuses is refused here
 
     @property
     def signature(self) -> Signature:

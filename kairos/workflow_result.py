@@ -96,7 +96,8 @@ class WorkflowResult:
                 case Spent():
                     calls += event.llm_calls
                 case Warned():
-                    warnings.append(event.message)
+                    step = f"{event.step}: " if event.step else ""
+                    warnings.append(f"{step}{event.message}")
                 case StepFailed() if error is None:
                     error = f"step '{event.step}' failed: {_told(event)}"
                 case BudgetExhausted():

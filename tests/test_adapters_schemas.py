@@ -143,7 +143,7 @@ def test_what_was_lost_of_a_schema_stands_in_the_answer(fake: FakeProviders) -> 
 
     response = adapter(fake).call("Hello", output=schema)
 
-    assert response.metadata["warnings"] == ("Claude is told only in words of minimum at a",)
+    assert response.metadata["warnings"] == ("Claude takes no minimum at a: it is told in words",)
 
 
 def test_the_arguments_of_the_forced_tool_are_the_text_of_the_answer(

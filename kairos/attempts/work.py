@@ -33,7 +33,9 @@ _SHORT = 8
 class Outcome:
     """What an attempt brought: an output, a skip, or a failure."""
 
-    __slots__ = ("failure", "ms", "output", "refusals", "skipped", "spent", "work", "writes")
+    __slots__ = (
+        "failure", "ms", "output", "refusals", "skipped", "spent", "warnings", "work", "writes"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Outcome:
         self.writes: dict[str, bytes] | None = None
         self.refusals: Sequence[Refusal] = ()
         self.spent: Spend | None = None
+        self.warnings: Collection[str] = ()
         self.ms = 0.0
 
 

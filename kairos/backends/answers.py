@@ -48,6 +48,7 @@ def write_outcome(outcome: Outcome) -> tuple[dict[str, Any], list[bytes]]:
         "skipped": outcome.skipped,
         "writes": {key: blob(raw) for key, raw in (outcome.writes or {}).items()},
         "refusals": [list(refusal) for refusal in outcome.refusals],
+        "warnings": list(outcome.warnings),
         "failure": None
         if failure is None
         else {
@@ -111,6 +112,7 @@ def _outcome(
         outcome.writes = outcome.writes or {}
         outcome.writes[key] = _required(_value(blobs, index))
     outcome.refusals = [_refusal(*each) for each in head["refusals"]]
+    outcome.warnings = [_clean(_text(each)) for each in head["warnings"]]
     return outcome
 
 

@@ -1,14 +1,17 @@
 """What an action says of itself, so that it is known before it runs.
 
-Two attributes of the action, set by whoever makes it (an adapter of a model, a guard)::
+Attributes of the action, set by whoever makes it (an adapter of a model, a guard)::
 
     action.__kairos_prompt__   the text of its prompt.  What its placeholders name is all that it
                                reads of these keys; they count as dependencies of its step.
     action.__kairos_touches__  what it talks to outside the process, such as ("model",)
 
-A third is a method of its class: an object that can be called plainly and on an event loop::
+Methods of its class, the first for an object that can be called plainly and on an event loop::
 
     async def __kairos_async__(self, ctx)   does as a call; the engine takes it where it can
+    def __kairos_contract__(self, contract) returns in words what of its step's output contract
+                                            nobody else is held to but this process, and raises
+                                            ConfigError where it was told not to put up with that
 
 A step can say the second itself: `Step(touches=["network"])`.  `kairos.contracts.placeholders` is
 where a prompt is read, for whoever renders it and for whoever proves it.
@@ -26,16 +29,24 @@ from kairos.exceptions import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from kairos.contracts.contract import Contract
     from kairos.contracts.placeholders import Template
     from kairos.source import Place
 
-__all__ = ["TOUCHES", "checked_touches", "on_a_loop", "prompt_of", "touches_of"]
+__all__ = [
+    "TOUCHES",
+    "checked_touches",
+    "on_a_loop",
+    "prompt_of",
+    "shortfall_of",
+    "touches_of",
+]
 
 TOUCHES = ("model", "network", "files", "commands")
 """What a step may touch outside its process."""
 
 _PROMPT, _TOUCHES = "__kairos_prompt__", "__kairos_touches__"
-_ASYNC = "__kairos_async__"
+_ASYNC, _CONTRACT = "__kairos_async__", "__kairos_contract__"
 
 
 def prompt_of(action: Any, step: str, place: Place | None) -> Template | None:
@@ -72,6 +83,15 @@ def touches_of(action: Any, step: str, place: Place | None) -> tuple[str, ...]:
     if said is None:
         return ()
     return checked_touches(said, f"{_TOUCHES} of the action of step '{step}'", place)
+
+
+def shortfall_of(action: Any, contract: Contract | None) -> tuple[str, ...]:
+    """Return what of an output contract an action says it can only ask for.
+
+    Raises ConfigError where the action was told to ask for all of it or nothing.
+    """
+    ask = None if contract is None else _attribute(action, _CONTRACT)
+    return () if ask is None else tuple(ask(contract))
 
 
 def checked_touches(said: Any, label: str, place: Place | None) -> tuple[str, ...]:

@@ -275,8 +275,8 @@ class Engine:
             self.cancel(INTERRUPTED)
         for refusal in outcome.refusals:
             self.record.write(AccessRefused(name, work.attempt, item, *refusal, now))
-        if outcome.spent is not None:
-            self.record.write(spent_event(work, outcome.spent, now))
+        if outcome.spent is not None or outcome.warnings:
+            self._take_note(outcome, name, now)
         settle_up(outcome, self.ledger)
         if self.ledger.tripped is not None and not self.machine.stopping:
             self._exhausted()  # before the step completes: it may be the last one
@@ -309,6 +309,12 @@ class Engine:
         self.interrupted = False
         self.was_interrupted = self.was_interrupted or struck
         return struck
+
+    def _take_note(self, outcome: Outcome, name: str, now: float) -> None:
+        """Write down what an attempt spent and warned of."""
+        if outcome.spent is not None:
+            self.record.write(spent_event(outcome.work, outcome.spent, now))
+        self.record.pass_on(outcome.warnings, name)
 
     def _store(self, name: str, outcome: Outcome) -> Failure | None:
         """Store what a step brought, all of it or nothing."""

@@ -20,7 +20,7 @@ from kairos.exceptions import StateError
 from kairos.security import sanitize_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from kairos.commands import Owed
     from kairos.engine.options import RunOptions
@@ -44,6 +44,7 @@ class Record:
         self._append = options.journal.append
         self._early: list[str] = []
         self._late: list[str] = []
+        self._passed_on: set[tuple[str, str]] = set()
         self._observers = [self._bound(observer, run_id) for observer in options.observers]
         self._observe = [observer.observe for observer in self._observers]
         self._mute: set[int] = set()
@@ -98,6 +99,13 @@ class Record:
     def warn(self, message: str, step: str | None = None) -> None:
         """Write down something that the user should know."""
         self.write(Warned(message, step, self._clock.time()))
+
+    def pass_on(self, messages: Iterable[str], step: str) -> None:
+        """Write down what a step warns of: once, however many attempts and items say it."""
+        for message in messages:
+            if (step, message) not in self._passed_on:
+                self._passed_on.add((step, message))
+                self.warn(message, step)
 
     def tell(self, event: Event) -> None:
         """Tell the observers.

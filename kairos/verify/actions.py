@@ -6,6 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from kairos.contracts.effects import shortfall_of
 from kairos.contracts.unreadable import UnreadableContractError
 from kairos.exceptions import KairosError
 from kairos.signature import read_signature
@@ -147,9 +148,28 @@ def _called(action: Any) -> str:
     return f"{name}() at {place}" if place else f"{name}()"
 
 
+def _in_words(scene: Scene) -> Iterator[Finding]:
+    """Find contracts of which a model's provider takes a part only."""
+    for step in scene.graph.steps:
+        try:
+            said = shortfall_of(step.action, step.contracts.output)
+        except Exception:  # noqa: BLE001, S112 - of someone else's action; Step has asked it already
+            continue
+        for each in said:
+            yield found_in(
+                step,
+                "KRS224",
+                "has a contract that its model is not held to in full",
+                expected="a schema that the provider's structured output takes",
+                found=each,
+                fix="none is needed where a second try is cheap: the contract is checked here",
+            )
+
+
 ACTION_PASSES: tuple[Callable[[Scene], Iterable[Finding]], ...] = (
     _generators,
     _unimportable,
     _unaskable,
     _unbuildable,
+    _in_words,
 )

@@ -76,6 +76,7 @@ CODES: dict[str, Code] = {
     "KRS221": Code(_WARNING, "a label that names nothing"),
     "KRS222": Code(_WARNING, "a step that can never run"),
     "KRS223": Code(_ERROR, "a key that the step may not read"),
+    "KRS224": Code(_NOTE, "a contract that a model is told in words"),
     # what a comment in the source allows
     "KRS301": Code(_ERROR, "an allowance without its reason"),
     "KRS302": Code(_WARNING, "an allowance that allows nothing"),
