@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: dict[str, set[str]] = {
     "words": {
         "_version",
+        "addresses",
         "budget",
         "enums",
         "events",
