@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from kairos.agents.agent import Agent, Settings
 from kairos.agents.authority import allow_list, only_reading, supervised
@@ -58,7 +58,7 @@ def agent(
     allow: Iterable[str] | None = None,
     read_only: bool = False,
     dry_run: bool = False,
-    approve: Callable[..., Any] | None = None,
+    approve: Callable[..., Any] | Literal["terminal"] | None = None,
     approval_timeout: float = 300.0,
     on_tool_error: ErrorStrategy | Callable[[ToolFailure], Any] = "tell",
     tool_retries: int = 1,
@@ -87,7 +87,7 @@ def agent(
     Every call of a tool passes `guards`.  `allow` is a list of globs of tool names, `read_only`
     lets only tools pass that read, `dry_run` describes calls that write instead of making them,
     and `approve` answers what a guard wants asked, within `approval_timeout` seconds; without it
-    such a call is denied.
+    such a call is denied.  `approve="terminal"` asks whoever sits there (`ask_on_terminal`).
 
     `on_tool_error` says what a failing tool leads to: `tell` the model, `retry` it `tool_retries`
     times, `skip` it, `abort` the task, `ask` a person, or a function that says which.
@@ -98,6 +98,7 @@ def agent(
     Raises ConfigError for whatever of this is wrong.
     """
     place = declared_here()
+    approve = _approver(approve)
     made = as_tools(tools)
     autonomous = _mode(mode) == "autonomous"
     plan = Plan(
@@ -134,7 +135,7 @@ def agent(
     desk = Desk(
         {each.name: each for each in made},
         (*before, *_guards(guards), *_watch(mode, approve)),
-        _callable("approve", approve),
+        approve,
         approval_timeout,
         dry_run,
         _strategy(on_tool_error),
@@ -234,6 +235,14 @@ def _callable(option: str, given: Any) -> Any:
     raise ConfigError(
         f"{option} of agent() is not callable", where=declared_here(), found=type(given).__name__
     )
+
+
+def _approver(given: Any) -> Callable[..., Any] | None:
+    if given != "terminal":
+        return _callable("approve", given)  # type: ignore[no-any-return]
+    from kairos.agents.terminal import ask_on_terminal  # noqa: PLC0415 - for those who ask there
+
+    return ask_on_terminal
 
 
 def _guards(guards: Iterable[Any]) -> tuple[Guard, ...]:
