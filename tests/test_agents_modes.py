@@ -196,7 +196,8 @@ def test_what_could_not_end_is_refused(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("limit", ["input_tokens", "output_tokens", "usd", "seconds"])
 def test_any_limit_that_ends_it_will_do(limit: str) -> None:
-    agent(ScriptedModel(["x"]), mode="autonomous", max_iterations=None, **{f"max_{limit}": 9})
+    options: dict[str, Any] = {f"max_{limit}": 9}
+    agent(ScriptedModel(["x"]), mode="autonomous", max_iterations=None, **options)
 
 
 def test_in_a_step_the_contract_is_that_of_the_step() -> None:

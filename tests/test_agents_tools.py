@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt  # noqa: TC003 - a tool's annotations are read while it runs
 import enum
-from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - as above
-from typing import Annotated, Any, Literal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator  # noqa: TC003 - as above
+from typing import Annotated, Any, Literal, Optional, TypeVar
 
 import pytest
 from pydantic import BaseModel, Field
+from typing_extensions import TypeAliasType
 
 from kairos import Schema, Step, Workflow
 from kairos.agents import Tool, ToolContext, agent, tool
@@ -50,7 +53,7 @@ def visit(
 def test_the_schema_comes_from_the_annotations() -> None:
     spec = Tool(visit).spec
     assert spec.name == "visit"
-    assert spec.description == "Visit a place on a day."
+    assert spec.description == "Visit a place on a day.\n\nWhat follows is for people."
     shown = spec.parameters
     assert shown["type"] == "object"
     assert shown["additionalProperties"] is False
@@ -176,6 +179,11 @@ def test_a_decorated_function_can_be_called_as_before() -> None:
     assert tool(double.function).effect == "write"
 
 
+class Shop:
+    def sell(self, thing: str) -> None: ...
+
+
+def a_callable(when: Callable[[], int]) -> None: ...
 def no_annotation(number) -> None: ...  # type: ignore[no-untyped-def]
 def many(*numbers: int) -> None: ...
 def named(**numbers: int) -> None: ...
@@ -201,7 +209,20 @@ def odd(number: threading) -> None: ...  # type: ignore[name-defined]  # noqa: F
 
 @pytest.mark.parametrize(
     "function",
-    [no_annotation, many, named, by_position, silent, vague, async_vague, wrong, odd],
+    [
+        no_annotation,
+        many,
+        named,
+        by_position,
+        silent,
+        vague,
+        async_vague,
+        wrong,
+        odd,
+        Shop.sell,
+        a_callable,
+        Tool(visit),
+    ],
 )
 def test_what_cannot_be_a_tool_is_refused_where_it_is_declared(function: Any) -> None:
     with pytest.raises(ConfigError) as told:
@@ -356,3 +377,82 @@ def test_an_async_tool_that_would_end_the_program_fails_and_nobody_waits_for_eve
 
     assert result.answer == "done"
     assert [each.outcome for each in result.actions] == ["failed"]
+
+
+class Size(enum.IntEnum):
+    SMALL = 1
+
+
+def test_a_default_is_shown_as_json_and_stays_what_it_was() -> None:
+    def take(sizes: list[int] = [], word: str = Colour.RED) -> list[int]:  # noqa: B006 - on purpose
+        sizes.append(1)
+        return sizes
+
+    made = Tool(take)
+    assert call(made, "{}").output == "[1]"
+    shown = made.spec.parameters["properties"]
+    assert shown["sizes"]["default"] == []
+    assert type(shown["word"]["default"]) is str
+
+
+def test_what_is_made_afresh_for_each_call_is() -> None:
+    def take(sizes: list[int] = Field(default_factory=list)) -> list[int]:  # noqa: B008 - a declaration
+        sizes.append(1)
+        return sizes
+
+    made = Tool(take)
+    assert [call(made, "{}").output for _ in range(2)] == ["[1]", "[1]"]
+
+
+@dataclasses.dataclass
+class Box:
+    sizes: list[Size] = dataclasses.field(default_factory=list)
+
+
+Word = TypeVar("Word", bound=str)
+Tree = TypeAliasType("Tree", "dict[str, Tree] | int")
+
+
+def test_arguments_of_every_kind_arrive() -> None:
+    def take(
+        box: Box,
+        word: Word,
+        tree: Tree,
+        way: Literal["in", 2] | None = None,
+        later: Later | None = None,
+        *,
+        pair: tuple[int, str] = (1, "a"),
+        some: Optional[Size] = None,  # noqa: UP045 - the old way of saying it
+    ) -> str:
+        return f"{box.sizes[0]!r} {word} {tree} {way} {later and later.at} {pair} {some!r}"
+
+    given = (
+        '{"box": {"sizes": [1]}, "word": "w", "tree": {"a": {"b": 1}}, "way": 2,'
+        ' "later": {"at": 3}, "pair": [2, "b"], "some": 1}'
+    )
+    expected = "<Size.SMALL: 1> w {'a': {'b': 1}} 2 3 (2, 'b') <Size.SMALL: 1>"
+    assert call(take, given).output == expected
+    assert call(take, given.replace('"word": "w"', '"word": 1')).outcome == "invalid"
+
+
+class Later(BaseModel):
+    at: int
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="this syntax is newer")
+def test_type_parameters_are_read() -> None:
+    scope: dict[str, Any] = {}
+    text = "def first[T: int](many: list[T]) -> T:\n    return many[0]"
+    exec(text, scope)  # noqa: S102 - older interpreters cannot read it
+    assert call(scope["first"], '{"many": [3]}').output == "3"
+    assert call(scope["first"], '{"many": ["x"]}').outcome == "invalid"
+
+
+def test_a_model_that_is_known_only_inside_a_function_is_found_there() -> None:
+    class Local(BaseModel):
+        at: int
+
+    def take(it: Local) -> int:
+        return it.at
+
+    assert call(take, '{"it": {"at": 3}}').output == "3"

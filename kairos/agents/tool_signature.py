@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
+import types
 from collections import abc
 from collections.abc import Mapping
 from typing import (
@@ -22,12 +24,13 @@ from typing import (
 
 from typing_extensions import TypedDict
 
+from kairos.agents.docstrings import Docstring, read_docstring
 from kairos.contracts.contract import Contract
 from kairos.exceptions import ConfigError
 from kairos.hints import ABSENT, Hints, called, layers, own_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kairos.source import Place
 
@@ -99,13 +102,14 @@ def read_tool(function: Callable[..., Any], name: str, place: Place | None) -> T
             defaults[p.name] = p.default
     arguments = _arguments(name, fields, place)
     kind = _kind(function)
+    said = _documented(function)
     return ToolSignature(
         kind,
         arguments,
-        _schema(arguments, defaults),
+        _schema(arguments, defaults, said.parameters, place),
         _result(notes.get("return", ABSENT), kind, function, place),
         context,
-        _description(function),
+        said.description,
     )
 
 
@@ -113,8 +117,8 @@ def given_tool(
     function: Callable[..., Any], parameters: Contract, result: Contract | None
 ) -> ToolSignature:
     """Return the signature of a function that is given everything by name."""
-    schema = parameters.json_schema("validation")
-    return ToolSignature(_kind(function), parameters, schema, result, None, _description(function))
+    schema, said = parameters.json_schema("validation"), _documented(function)
+    return ToolSignature(_kind(function), parameters, schema, result, None, said.description)
 
 
 def _is_context(p: inspect.Parameter, hints: Hints) -> bool:
@@ -141,6 +145,13 @@ def _refuse(
             where=place,
             expected="parameters that can be given by name",
             fix="take the '/' out of its parameters",
+        )
+    if p.name not in notes and p.name == "self" and p.default is p.empty:
+        raise ConfigError(
+            f"tool {called(function)} is a method of no object",
+            where=place,
+            expected="a method of an object, which has its 'self'",
+            fix="give the method of the object: Archive().find in place of Archive.find",
         )
     if p.name not in notes:
         raise ConfigError(
@@ -171,15 +182,32 @@ def _arguments(name: str, fields: dict[str, Any], place: Place | None) -> Contra
     return contract
 
 
-def _schema(arguments: Contract, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = arguments.json_schema("validation")
+def _schema(
+    arguments: Contract,
+    defaults: Mapping[str, Any],
+    said: Mapping[str, str],
+    place: Place | None,
+) -> Mapping[str, Any]:
+    from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415 - as above
+
+    try:
+        found = arguments.json_schema("validation")
+    except PydanticInvalidForJsonSchema as error:
+        raise ConfigError(
+            f"a parameter has a type that no model can be shown ({error.message})",
+            where=place,
+            expected="types that have a JSON Schema",
+            fix="take a text or a number in its place, and look it up in the tool",
+        ) from None
     found.pop("title", None)
     found.setdefault("properties", {})
     for name, shown in found["properties"].items():
         shown.pop("title", None)
         default = defaults.get(name)
         if "$ref" not in shown and _is_json(default) and name in defaults:
-            shown.setdefault("default", default)
+            shown.setdefault("default", json.loads(json.dumps(default)))  # plain, and its own
+        if name in said:
+            shown.setdefault("description", said[name])
     return found
 
 
@@ -225,8 +253,26 @@ def _result(note: Any, kind: Kind, function: Any, place: Place | None) -> Contra
     return contract
 
 
-def _description(function: Any) -> str:
-    """Return the first paragraph of a docstring, in one line."""
-    text = inspect.getdoc(function) if hasattr(function, "__name__") else None
-    paragraph = (text or "").strip().partition("\n\n")[0]
-    return " ".join(paragraph.split())
+def _documented(function: Any) -> Docstring:
+    """Return what is said of a callable, by itself or by what it calls."""
+    description, parameters = "", dict[str, str]()
+    for text in _docstrings(function):
+        said = read_docstring(text)
+        description = description or said.description
+        parameters = {**said.parameters, **parameters}
+    return Docstring(description, parameters)
+
+
+def _docstrings(function: Any) -> Iterator[str | None]:
+    """Yield docstrings from the outermost in; what only its class says of an object comes last."""
+    classes: list[type] = []
+    for each in layers(function):
+        if isinstance(each, type):
+            yield each.__dict__.get("__doc__")  # that of its base is about something else
+        elif isinstance(each, types.FunctionType | types.MethodType | types.BuiltinFunctionType):
+            special = each.__name__.startswith("__")  # what it inherits is about calls as such
+            yield each.__doc__ if special else inspect.getdoc(each)
+        elif not isinstance(each, functools.partial) and not hasattr(each, "__wrapped__"):
+            classes.append(type(each))
+    for kind in classes:
+        yield kind.__dict__.get("__doc__")

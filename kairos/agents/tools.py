@@ -37,7 +37,7 @@ class Tool:
     """A function that a model may call.
 
     Its parameters' annotations are the contract of its arguments and its return annotation that
-    of its result; the first paragraph of its docstring describes it.  A parameter annotated
+    of its result; its docstring describes it and its parameters.  A parameter annotated
     `ToolContext`, or named `ctx` without an annotation, is handed what the step may read.  The
     function may be async, or a generator (async or not) of partial results: the texts are joined,
     of other values the last is the result.
@@ -72,6 +72,12 @@ class Tool:
         result: Contract | None = None,
     ) -> None:
         place = declared_here()
+        if isinstance(function, Tool):
+            raise ConfigError(
+                f"{function!r} is a tool already",
+                where=place,
+                fix="give tools=[...] the Tool itself, or make another: Tool(it.function, ...)",
+            )
         self.place = defined_at(function) or place
         self.function = function
         self.name = name_of(function, name, self.place)
