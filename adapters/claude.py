@@ -406,6 +406,7 @@ class ClaudeAdapter(Adapter):
     """Claude by name of model; see `Adapter` for the options that all providers share."""
 
     vendor = VENDOR
+    default_model = DEFAULT_MODEL
 
 
 def claude(

@@ -284,6 +284,7 @@ class GeminiAdapter(Adapter):
     """
 
     vendor = VENDOR
+    default_model = DEFAULT_MODEL
 
 
 def gemini(

@@ -299,6 +299,8 @@ class OpenAIAdapter(Adapter):
     where `base_url` or OPENAI_BASE_URL lead to another server.
     """
 
+    default_model = DEFAULT_MODEL
+
     def __init__(
         self,
         *,

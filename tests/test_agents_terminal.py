@@ -187,7 +187,8 @@ def test_where_a_is_not_offered_it_denies(tmp_path: Path, approve: str, effect: 
 
 @pytest.mark.parametrize("stream", ["stdin", "stderr"])
 def test_without_a_terminal_nobody_is_asked(tmp_path: Path, stream: str) -> None:
-    with asking(tmp_path, **{stream: subprocess.DEVNULL}) as there:
+    elsewhere: dict[str, Any] = {stream: subprocess.DEVNULL}
+    with asking(tmp_path, **elsewhere) as there:
         there.expect("typed:")
         assert there.end() == 0
     assert "[('denied', 'deny')] []" in there.text

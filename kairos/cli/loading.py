@@ -123,16 +123,18 @@ def _how_to_make_one(module: ModuleType) -> tuple[str | None, str]:
     return f"the steps {listed(steps)}" if steps else None, fix
 
 
-def load(target: str, *, workflows_dir: str | None = None) -> Loaded:
+def load(target: str, *, workflows_dir: str | None = None, beside: bool = False) -> Loaded:
     """Import what `target` names: `file.py`, `file.py:name`, `package.module`, `….module:name`.
+
+    What an earlier call brought is let go, unless this one is `beside` it.
 
     Raises Stop when there is nothing by that name or it may not be loaded, before anything of it
     has run, and Unloadable when its own code fails.
     """
     place, chosen = _split(target)
     roots = allowed_roots(workflows_dir)
-    found = find(place, roots, ours=_brought.modules)
-    module = _import(found, roots)
+    found = find(place, roots, ours=() if beside else _brought.modules)
+    module = _import(found, roots, beside=beside)
     workflows: dict[str, Workflow] = {}
     for name, value in vars(module).items():
         if isinstance(value, Workflow) and not any(value is seen for seen in workflows.values()):
@@ -155,28 +157,31 @@ def _split(target: str) -> tuple[str, str | None]:
 
 
 class _Brought:
-    """What the last `load` brought into the process, and the next one takes out again."""
+    """What `load` brought into the process, and the next one takes out again."""
 
     def __init__(self) -> None:
         self.modules: set[str] = set()
-        self.path: str | None = None
+        self.paths: list[str] = []
 
     def forget(self) -> None:
         for name in self.modules:
             sys.modules.pop(name, None)
         self.modules.clear()
-        if self.path in sys.path:
-            sys.path.remove(self.path)
+        for path in self.paths:
+            if path in sys.path:
+                sys.path.remove(path)
+        self.paths.clear()
 
 
 _brought = _Brought()
 
 
-def _import(found: Found, roots: Sequence[Path]) -> ModuleType:
-    _brought.forget()
+def _import(found: Found, roots: Sequence[Path], *, beside: bool) -> ModuleType:
+    if not beside:
+        _brought.forget()
     # First, as for a script: what lies beside the module is what it means by its imports.
-    _brought.path = str(found.base)
-    sys.path.insert(0, _brought.path)
+    _brought.paths.append(str(found.base))
+    sys.path.insert(0, _brought.paths[-1])
     before = set(sys.modules)
     try:
         return _executed(found.specs)
@@ -186,7 +191,7 @@ def _import(found: Found, roots: Sequence[Path]) -> ModuleType:
         raise _unloadable(error, found, roots) from None
     finally:
         new = set(sys.modules) - before
-        _brought.modules = {name for name in new if _is_brought(sys.modules[name], roots)}
+        _brought.modules |= {name for name in new if _is_brought(sys.modules[name], roots)}
 
 
 def _executed(specs: Sequence[ModuleSpec]) -> ModuleType:
