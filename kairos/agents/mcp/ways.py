@@ -1,0 +1,111 @@
+"""How a server is reached: a process of this machine, or an address."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kairos.agents.mcp.process import ServerProcess
+from kairos.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+__all__ = ["Address", "Command", "Way"]
+
+_CONNECT = 30.0
+_READ = 300.0
+
+
+class Way(Protocol):
+    """How a server is reached; `watched` says that its tools must stay those that are known."""
+
+    watched: bool
+
+    def open(self) -> AbstractAsyncContextManager[Any]:
+        """Give what the SDK's client takes for a transport."""
+        ...
+
+    def why(self) -> str:
+        """Say how the last connection ended, as far as it is known."""
+        ...
+
+    @property
+    def errors(self) -> str:
+        """What the server wrote for people to read."""
+        ...
+
+
+class Command:
+    """A server that is started, and ends with the connection."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str | None,
+        *,
+        close_timeout: float,
+        watched: bool,
+    ) -> None:
+        self.watched = watched
+        self._command = tuple(command)
+        self._env = dict(env)
+        self._cwd = cwd
+        self._close_timeout = close_timeout
+        self._process: ServerProcess | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[Any]:
+        """Start the process, and stop it in the end, however that comes."""
+        from mcp.client.stdio import get_default_environment  # noqa: PLC0415 - an extra
+
+        env = {**get_default_environment(), **self._env}
+        secrets = [value for value in self._env.values() if value]
+        try:
+            process = await ServerProcess.start(self._command, env, self._cwd, secrets)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                "the MCP server cannot be started",
+                found=getattr(error, "strerror", None) or type(error).__name__,
+                fix=f"look whether '{self._command[0]}' is a program on the PATH",
+            ) from None
+        self._process = process
+        try:
+            yield process.spoken()
+        finally:
+            await process.stop(self._close_timeout)
+
+    def why(self) -> str:
+        """Say how the process ended."""
+        return "" if self._process is None else self._process.why()
+
+    @property
+    def errors(self) -> str:
+        """The end of its standard error."""
+        return "" if self._process is None else self._process.errors
+
+
+class Address:
+    """A server behind a URL, which speaks streamable HTTP."""
+
+    errors = ""
+
+    def __init__(self, url: str, headers: Mapping[str, str], *, watched: bool) -> None:
+        self.watched = watched
+        self._url = url
+        self._headers = dict(headers)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[Any]:
+        """Give the SDK's transport; redirects leave the address only within its origin."""
+        import httpx2  # noqa: PLC0415 - it comes with the extra
+        from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415 - as above
+
+        timeout = httpx2.Timeout(_CONNECT, read=_READ)
+        async with httpx2.AsyncClient(headers=self._headers, timeout=timeout) as client:
+            yield streamable_http_client(self._url, http_client=client)
+
+    def why(self) -> str:
+        """Say nothing: what a transport tells may quote what was sent."""
+        return "the connection was lost"
