@@ -155,7 +155,16 @@ class AsyncCrew:
             if limit.expired():
                 return Done(fate="timeout", seconds=clock.monotonic() - began)
             return Done(error=error, seconds=clock.monotonic() - began)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool may raise anything at all
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return Done(error=error, seconds=clock.monotonic() - began)  # nobody's but the tool's
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a tool may raise anything at all
+            if isinstance(error, GeneratorExit) and _is_closed(error):
+                raise
             return Done(error=error, seconds=clock.monotonic() - began)
         finally:
             gone.set()
@@ -199,6 +208,14 @@ class AsyncCrew:
         finally:
             await parts.aclose()
         return joined(found)
+
+
+def _is_closed(error: GeneratorExit) -> bool:
+    """Whether it says that the call itself is closed: then it was raised no deeper than here."""
+    at = error.__traceback__
+    while at is not None and at.tb_frame.f_globals is globals():
+        at = at.tb_next
+    return at is None
 
 
 class _Tick:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import inspect
 import queue
@@ -10,6 +9,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from kairos.agents.beside import Beside
 from kairos.agents.calls import Do, Done, Steps, carry_out
 from kairos.agents.engagement import Engagement, ToolProgress, ToolStarted, joined
 from kairos.agents.events import Decided, ToolFinished
@@ -68,7 +68,8 @@ class Crew:
 
     def __init__(self, engagement: Engagement) -> None:
         self._engagement = engagement
-        self._beside: _Beside | None = None
+        self._beside: Beside | None = None
+        self._starting = threading.Lock()
 
     def call(
         self, calls: tuple[ToolCall, ...], decided: Mapping[str, Decided]
@@ -158,7 +159,9 @@ class Crew:
         began = self._engagement.now
         try:
             value = self.now(step.function)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
+        except KeyboardInterrupt:
+            raise  # a person's, who sits before this very thread
+        except BaseException as error:  # noqa: BLE001 - a tool may raise anything at all
             return Done(error=error, seconds=self._engagement.now - began)
         return Done(value, seconds=self._engagement.now - began)
 
@@ -284,9 +287,10 @@ class Crew:
             steps.close()
             turn.open -= 1
 
-    def _loop(self) -> _Beside:
-        if self._beside is None:
-            self._beside = _Beside()
+    def _loop(self) -> Beside:
+        with self._starting:  # async tools of one turn ask for it at the same time
+            if self._beside is None:
+                self._beside = Beside()
         return self._beside
 
 
@@ -355,46 +359,3 @@ async def _drained_async(parts: Any, tell: Callable[[Any], None]) -> Any:
     finally:
         await parts.aclose()
     return joined(found)
-
-
-class _Beside:
-    """An event loop on a thread of its own, for what is async in a plain run."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="kairos-agent-loop", daemon=True
-        )
-        self._thread.start()
-
-    def submit(self, awaitable: Any) -> Any:
-        """Start something; returns a future of this thread's kind."""
-        return asyncio.run_coroutine_threadsafe(_awaiting(awaitable), self._loop)
-
-    def run(self, awaitable: Any) -> Any:
-        """Do as `submit`, and wait."""
-        return self.submit(awaitable).result()
-
-    def close(self) -> None:
-        """Cancel what is left, and stop."""
-
-        async def end() -> None:
-            left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-            for task in left:
-                task.cancel()
-            await asyncio.wait(left, timeout=1.0) if left else None
-            await self._loop.shutdown_asyncgens()
-
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(1.0)
-        if not self._thread.is_alive():
-            self._loop.close()
-
-
-async def _awaiting(awaitable: Any) -> Any:
-    try:
-        return await awaitable
-    except (SystemExit, KeyboardInterrupt, GeneratorExit) as stop:
-        # they would end the loop, and whoever waits for an answer would wait for ever
-        raise RuntimeError(type(stop).__name__) from None

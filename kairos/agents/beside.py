@@ -1,0 +1,52 @@
+"""An event loop beside a plain run, for those of its tools and callbacks that are async."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+__all__ = ["Beside"]
+
+
+class Beside:
+    """An event loop on a thread of its own, for what is async in a plain run."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="kairos-agent-loop", daemon=True
+        )
+        self._thread.start()
+
+    def submit(self, awaitable: Any) -> Any:
+        """Start something; returns a future of this thread's kind."""
+        return asyncio.run_coroutine_threadsafe(_awaiting(awaitable), self._loop)
+
+    def run(self, awaitable: Any) -> Any:
+        """Do as `submit`, and wait."""
+        return self.submit(awaitable).result()
+
+    def close(self) -> None:
+        """Cancel what is left, and stop."""
+
+        async def end() -> None:
+            left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=1.0) if left else None
+            await self._loop.shutdown_asyncgens()
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(1.0)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+async def _awaiting(awaitable: Any) -> Any:
+    try:
+        return await awaitable
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as stop:
+        # they would end the loop, and whoever waits for an answer would wait for ever
+        raise RuntimeError(type(stop).__name__) from None
