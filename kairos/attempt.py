@@ -122,7 +122,6 @@ def _take_along(outcome: Outcome, context: StepContext) -> None:
     if work.writes:
         outcome.writes = dict(work.writes)
     outcome.refusals = work.refusals
-    outcome.spent = getattr(context, "spent", None)
     if getattr(context, "_said", None):
         outcome.warnings = context.warnings
 
@@ -182,7 +181,4 @@ def _isolated(work: Work, context: StepContext, isolate: Callable[[Work], Outcom
     outcome = recheck(isolate(work), context)
     outcome.refusals = (*work.refusals, *outcome.refusals)
     outcome.warnings = (*context.warnings, *outcome.warnings)
-    if context.spent is not None:
-        spent = outcome.spent
-        outcome.spent = context.spent if spent is None else context.spent.plus(spent)
     return outcome

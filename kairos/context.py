@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 
 from kairos.budget import PATIENCE, Budget, Ledger, Reservation, Spend
 from kairos.config import check_count, check_seconds
+from kairos.spending import Tab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ class StepContext(Generic[In_co]):
         "_ledger",
         "_said",
         "_signal",
-        "_spent",
+        "_tab",
         "attempt",
         "inputs",
         "item",
@@ -111,6 +112,7 @@ class StepContext(Generic[In_co]):
         signal: Signal | None = None,
         ledger: Ledger | None = None,
         output_contract: Contract | None = None,
+        tab: Tab | None = None,
     ) -> None:
         self.state = state
         self.inputs: In_co = inputs  # type: ignore[assignment]  # what fills it keeps to In
@@ -122,7 +124,7 @@ class StepContext(Generic[In_co]):
         self.item_index = item_index
         self.output_contract = output_contract
         self._said: dict[str, None] | None = None
-        self._spent: Spend | None = None
+        self._tab = Tab() if tab is None else tab
         self._signal = signal
         self._ledger = ledger
 
@@ -134,7 +136,7 @@ class StepContext(Generic[In_co]):
     @property
     def spent(self) -> Spend | None:
         """What this attempt has booked so far."""
-        return self._spent
+        return self._tab.spent
 
     def warn(self, message: str) -> None:
         """Say something that the user should know, and that changes nothing.
@@ -145,7 +147,7 @@ class StepContext(Generic[In_co]):
         """
         from kairos.security import scrub_credentials  # noqa: PLC0415 - few attempts have a say
 
-        with _NOTING:
+        with _SAYING:
             self._said = self._said or {}
             if len(self._said) < _MOST_SAID:
                 self._said[scrub_credentials(str(message))[:_LONGEST_SAID]] = None
@@ -183,7 +185,7 @@ class StepContext(Generic[In_co]):
         ConfigError, with nothing booked, for what is no amount.
         """
         spend = _amount(llm_calls, input_tokens, output_tokens, usd)
-        self._note(spend)
+        self._tab.note(spend)
         if self._ledger is not None:
             self._ledger.charge(spend)
 
@@ -212,11 +214,13 @@ class StepContext(Generic[In_co]):
         """
         spend = _amount(llm_calls, input_tokens, output_tokens, usd)
         signal = self._signal
-        return self._account().reserve(
-            spend,
-            wait=wait,
-            given_up=None if signal is None else lambda: signal.cancelled,
-            on_settled=self._note,
+        return self._tab.hold(
+            self._account().reserve(
+                spend,
+                wait=wait,
+                given_up=None if signal is None else lambda: signal.cancelled,
+                on_settled=self._tab.note,
+            )
         )
 
     async def reserve_async(
@@ -230,21 +234,18 @@ class StepContext(Generic[In_co]):
     ) -> Reservation:
         """Do as `reserve`, without blocking the event loop while it waits."""
         spend = _amount(llm_calls, input_tokens, output_tokens, usd)
-        return await self._account().reserve_async(spend, wait=wait, on_settled=self._note)
+        made = self._account().reserve_async(spend, wait=wait, on_settled=self._tab.note)
+        return self._tab.hold(await made)
 
     def _account(self) -> Ledger:
         if self._ledger is None:  # made by hand, in a test
             self._ledger = Ledger(Budget(llm_calls=None))
         return self._ledger
 
-    def _note(self, spend: Spend) -> None:
-        with _NOTING:
-            self._spent = spend if self._spent is None else self._spent.plus(spend)
-
 
 _MOST_SAID, _LONGEST_SAID = 20, 500
-# One for all: it is held for a microsecond, and an attempt that spends nothing pays nothing for it.
-_NOTING = threading.Lock()
+# One for all: it is held for a microsecond, and an attempt that says nothing pays nothing for it.
+_SAYING = threading.Lock()
 
 
 def _amount(calls: int, read: int, written: int, usd: float | None) -> Spend:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+import threading
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["Spend", "Sum", "picos"]
+if TYPE_CHECKING:
+    from kairos.budget import Reservation
+
+__all__ = ["Spend", "Sum", "Tab", "picos"]
 
 _PICO = 10**12
 """Money is added up in whole picodollars: sums of floats drift, and what was reserved must come
@@ -62,6 +66,48 @@ class Sum:
         """Return it as others know it."""
         usd = None if self.unknown else self.picos / _PICO
         return Spend(self.calls, self.read, self.written, usd)
+
+
+class Tab:
+    """What one attempt spends, and what it has set aside and not settled.
+
+    The run keeps it, so that it can be closed over the head of an attempt that is given up: such
+    an attempt may come back when the run has ended, and what it costs has to be told before.
+    """
+
+    __slots__ = ("_held", "_untold", "spent")
+
+    def __init__(self) -> None:
+        self.spent: Spend | None = None
+        self._untold: Spend | None = None
+        self._held: tuple[Reservation, ...] = ()
+
+    def note(self, spend: Spend) -> None:
+        """Add what was booked."""
+        with _NOTING:
+            self.spent = spend if self.spent is None else self.spent.plus(spend)
+            self._untold = spend if self._untold is None else self._untold.plus(spend)
+
+    def hold(self, reservation: Reservation) -> Reservation:
+        """Remember a reservation until it is settled."""
+        with _NOTING:
+            self._held = (*(each for each in self._held if each.open), reservation)
+        return reservation
+
+    def take(self) -> Spend | None:
+        """Return what was booked since this was asked last."""
+        with _NOTING:
+            spent, self._untold = self._untold, None
+        return spent
+
+    def close(self) -> None:
+        """Book what is not settled as it was reserved."""
+        for each in self._held:
+            each.keep()
+
+
+# One for all: it is held for a microsecond, and an attempt that spends nothing pays nothing for it.
+_NOTING = threading.Lock()
 
 
 def picos(usd: float) -> int:

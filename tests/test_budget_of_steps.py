@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 from kairos import Budget, FailurePolicy, Step, StepContext, StepExecutor, Workflow
 from kairos.budget import Spend
 from kairos.enums import FailureAction
-from kairos.events import BudgetExhausted, LateResult, Spent
+from kairos.events import BudgetExhausted, LateResult, RunFinished, Spent
 from kairos.exceptions import BudgetExceededError, ConfigError
 from kairos.plan import TaskGraph
 from kairos.state import StateStore
@@ -298,6 +299,38 @@ def test_what_a_late_attempt_spent_is_told() -> None:
     assert result.output == "second"
     assert [each.attempt for each in recorder.of(Spent)] == [1]
     assert result.llm_calls == 1
+
+
+def waits_with_a_reservation(ctx: StepContext) -> None:
+    with ctx.reserve(usd=0.3):
+        while not ctx.cancelled:
+            threading.Event().wait(0.001)
+        GIVEN_UP.wait(20)
+
+
+async def waits_with_a_reservation_on_a_loop(ctx: StepContext) -> None:
+    with await ctx.reserve_async(usd=0.3):
+        try:
+            await asyncio.Event().wait()
+        finally:  # a cancellation that takes its time
+            await asyncio.to_thread(GIVEN_UP.wait, 20)
+
+
+GIVEN_UP = threading.Event()
+
+
+@pytest.mark.parametrize("action", [waits_with_a_reservation, waits_with_a_reservation_on_a_loop])
+def test_the_last_attempt_is_counted_even_where_it_comes_back_after_the_end(action: Any) -> None:
+    class Ends:
+        def observe(self, event: Any) -> None:
+            if isinstance(event, RunFinished):
+                GIVEN_UP.set()
+
+    GIVEN_UP.clear()
+    step = Step("only", action, timeout=0.05, failure_policy=NO_RETRY)
+    result = Workflow("w", [step], budget=Budget(usd=1.0), hooks=[Ends()]).run()
+    assert (result.status, result.llm_calls) == ("failed", 1)
+    assert one(result).spent == Spend(1, usd=0.3)
 
 
 ISOLATED = """

@@ -606,9 +606,10 @@ def test_spending_is_booked_with_the_run_and_limited_by_it() -> None:
         assert value_of(first) == 3
         assert (ledger.spent.llm_calls, ledger.spent.input_tokens, ledger.spent.usd) == (3, 3, None)
         second = perform(attempt(recipe, workers, {"x": 9}, ledger=ledger, item_index=1))
-    assert first.spent is not None
-    assert second.spent is not None
-    assert (first.spent.llm_calls, second.spent.llm_calls, ledger.spent.llm_calls) == (3, 3, 6)
+    assert first.work.tab.spent is not None
+    assert second.work.tab.spent is not None
+    spent = first.work.tab.spent.llm_calls, second.work.tab.spent.llm_calls
+    assert (*spent, ledger.spent.llm_calls) == (3, 3, 6)
     assert second.failure is not None
     assert isinstance(second.failure.exception, BudgetExceededError)
     assert second.failure.exception.message == "LLM call limit reached: 5"
@@ -621,8 +622,8 @@ def test_what_was_spent_before_a_crash_is_counted() -> None:
         recipe = isolated(actions.calls_models)
         outcome = perform(attempt(recipe, workers, {"x": 2, "die": True}, ledger=ledger))
     crash_of(outcome)
-    assert outcome.spent is not None
-    assert (outcome.spent.llm_calls, ledger.spent.llm_calls) == (2, 2)
+    assert outcome.work.tab.spent is not None
+    assert (outcome.work.tab.spent.llm_calls, ledger.spent.llm_calls) == (2, 2)
 
 
 # -- isolation ---------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from kairos.attempts.predicate import Predicate
-from kairos.budget import Ledger, Spend
+from kairos.budget import Ledger
 from kairos.context import Fence, StepContext
 from kairos.contracts.effects import on_a_loop
 from kairos.contracts.encoding import decode
+from kairos.spending import Tab
 from kairos.state import Inputs, Refusal, ScopedStateProxy
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Outcome:
     """What an attempt brought: an output, a skip, or a failure."""
 
     __slots__ = (
-        "failure", "ms", "output", "refusals", "skipped", "spent", "warnings", "work", "writes"
+        "failure", "ms", "output", "refusals", "skipped", "warnings", "work", "writes"
     )  # fmt: skip
 
     def __init__(
@@ -50,7 +51,6 @@ class Outcome:
         self.failure = failure
         self.writes: dict[str, bytes] | None = None
         self.refusals: Sequence[Refusal] = ()
-        self.spent: Spend | None = None
         self.warnings: Collection[str] = ()
         self.ms = 0.0
 
@@ -185,6 +185,7 @@ class Work:
         "retry_context",
         "started",
         "surroundings",
+        "tab",
         "visible",
         "writes",
     )
@@ -209,6 +210,7 @@ class Work:
         self.item = item
         self.retry_context = retry_context
         self.fence = Fence()
+        self.tab = Tab()
         self.started = 0.0
         self.writes: dict[str, bytes] = {}
         self.refusals: list[Refusal] = []
@@ -229,4 +231,5 @@ class Work:
             self.fence.signal,
             around.ledger,
             recipe.promised,
+            self.tab,
         )

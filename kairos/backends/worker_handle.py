@@ -64,7 +64,6 @@ class WorkerProcess:
         self.taken = False  # the attempt that was sent last has begun
         self._killed = False
         self._cancel_told = False
-        self._spent: Spend | None = None
         self._reserved: dict[int, Reservation] = {}
         try:
             self._process, self._line, self._life = _start()
@@ -80,7 +79,7 @@ class WorkerProcess:
     def perform(self, work: Work) -> Outcome:
         """Have an attempt made.  What becomes of the process is an outcome, not an exception."""
         fence = work.fence
-        self._spent, self._cancel_told = None, fence.cancelled
+        self._cancel_told = fence.cancelled
         self.taken = False
         with self._lock:
             self._counted += 1
@@ -106,7 +105,6 @@ class WorkerProcess:
         for reservation in self._reserved.values():
             reservation.keep()  # it was in use, for all that is known
         self._reserved.clear()
-        outcome.spent = self._spent
         return outcome
 
     def _order(self, work: Work, number: int) -> None:
@@ -206,15 +204,17 @@ class WorkerProcess:
         spend = spend_of(told)
         ledger = work.surroundings.ledger or Ledger(Budget(llm_calls=None))
         if kind == "charge":
-            self._note(spend)
+            work.tab.note(spend)
             ledger.charge(spend)
             return 0
         wait: Any = head.get("wait")
         if type(wait) not in (int, float):
             raise GarbledError("asked to wait for no time")
         fence = work.fence
-        reservation = ledger.reserve(
-            spend, wait=wait, given_up=lambda: fence.cancelled, on_settled=self._note
+        reservation = work.tab.hold(
+            ledger.reserve(
+                spend, wait=wait, given_up=lambda: fence.cancelled, on_settled=work.tab.note
+            )
         )
         self._counted += 1
         self._reserved[self._counted] = reservation
@@ -229,9 +229,6 @@ class WorkerProcess:
         else:
             reservation.settle(spend_of(told))
         return 0
-
-    def _note(self, spend: Spend) -> None:
-        self._spent = spend if self._spent is None else self._spent.plus(spend)
 
     def _tell_cancelled(self, number: int) -> None:
         """Pass a cancellation on without ever blocking; where it cannot be sent, `_read` retries.

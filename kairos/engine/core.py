@@ -253,8 +253,7 @@ class Engine:
         elif isinstance(mail, Late):
             which = (mail.work.recipe.name, mail.work.attempt, mail.work.item_index)
             self.record.write(LateResult(*which, self.clock.time()))
-            if mail.spent is not None:
-                self.record.write(spent_event(mail.work, mail.spent, self.clock.time()))
+            self._note_spent(mail.work, self.clock.time())
         elif isinstance(mail, LoopEnded):
             self._fans.loop_ended(mail.step)
         elif isinstance(mail, Replanned):
@@ -275,8 +274,9 @@ class Engine:
             self.cancel(INTERRUPTED)
         for refusal in outcome.refusals:
             self.record.write(AccessRefused(name, work.attempt, item, *refusal, now))
-        if outcome.spent is not None or outcome.warnings:
-            self._take_note(outcome, name, now)
+        if work.tab.spent is not None or outcome.warnings:
+            self._note_spent(work, now)
+            self.record.pass_on(outcome.warnings, name)
         settle_up(outcome, self.ledger)
         if self.ledger.tripped is not None and not self.machine.stopping:
             self._exhausted()  # before the step completes: it may be the last one
@@ -310,11 +310,11 @@ class Engine:
         self.was_interrupted = self.was_interrupted or struck
         return struck
 
-    def _take_note(self, outcome: Outcome, name: str, now: float) -> None:
-        """Write down what an attempt spent and warned of."""
-        if outcome.spent is not None:
-            self.record.write(spent_event(outcome.work, outcome.spent, now))
-        self.record.pass_on(outcome.warnings, name)
+    def _note_spent(self, work: Work, now: float) -> None:
+        """Write down what an attempt has spent that is not written yet."""
+        spent = work.tab.take()
+        if spent is not None:
+            self.record.write(spent_event(work, spent, now))
 
     def _store(self, name: str, outcome: Outcome) -> Failure | None:
         """Store what a step brought, all of it or nothing."""
@@ -387,6 +387,7 @@ class Engine:
         """Wait no longer for an attempt; whatever it still brings is dropped."""
         if not self.crew.give_up(work):
             return
+        work.tab.close()  # it may come back when the run has ended, and be told by nobody
         outcome = Outcome(work, failure=failure_of(error))
         outcome.ms = (self.clock.monotonic() - work.started) * 1000.0
         if work.item_index is None:

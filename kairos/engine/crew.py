@@ -189,12 +189,12 @@ class Crew:
     def _perform(self, work: Work, step: int) -> None:
         self._enter(work, step)
         outcome = self._context.copy().run(perform, work)
-        self._deliver(outcome if self._leave(work) else Late(work, outcome.spent))
+        self._deliver(outcome if self._leave(work) else Late(work))
 
     async def _perform_async(self, work: Work, step: int) -> None:
         self._enter(work, step)
         outcome = await perform_async(work)
-        self._deliver(outcome if self._leave(work) else Late(work, outcome.spent))
+        self._deliver(outcome if self._leave(work) else Late(work))
 
     def _pull(self, fan: FanOut, step: int) -> None:
         deliver, copied = self._deliver, self._context.copy
@@ -202,7 +202,7 @@ class Crew:
             self._enter(work, step)
             outcome = copied().run(perform, work)
             if not self._leave(work):
-                deliver(Late(work, outcome.spent))
+                deliver(Late(work))
                 return  # the driver has put another worker in this one's place
             if outcome.failure is not None:
                 fan.held = True
@@ -221,7 +221,7 @@ class Crew:
             self._enter(work, step)
             outcome = await task
             if not self._leave(work):
-                self._deliver(Late(work, outcome.spent))
+                self._deliver(Late(work))
                 return
             if outcome.failure is not None:
                 fan.held = True

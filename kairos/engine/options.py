@@ -91,7 +91,6 @@ class Late(NamedTuple):
     """An attempt came back that had been given up; what it brought is dropped, and was paid for."""
 
     work: Work
-    spent: Spend | None = None
 
 
 class LoopEnded(NamedTuple):
