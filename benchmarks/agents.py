@@ -11,7 +11,7 @@ from kairos.agents import agent, tool
 from kairos.agents.conversation import Conversation
 from kairos.agents.events import ModelAnswered, TaskGiven, ToolFinished
 from kairos.agents.limits import Limits
-from kairos.agents.loop import Ask, Called, turns
+from kairos.agents.loop import Ask, Call, Called, turns
 from kairos.agents.plan import Plan
 from kairos.models import Finished, ModelResponse, Request, ToolResult, as_messages
 from kairos.models.parts import Message
@@ -74,6 +74,7 @@ def _loop(model: ScriptedModel) -> None:
             answer = _answer(model, wanted.request)
             told = ModelAnswered(answer.message, answer.usage, answer.stop, answer.model)
         else:
+            assert isinstance(wanted, Call)
             told = Called(tuple(ToolFinished(c.id, c.name, "1") for c in wanted.calls))
     assert ended.reason == "answered"
 

@@ -27,13 +27,17 @@ from kairos.agents.authority import (
     allow_list,
     only_reading,
 )
+from kairos.agents.compaction import Compaction
 from kairos.agents.declare import agent
 from kairos.agents.desk import Progress, ToolContext, ToolFailure
 from kairos.agents.engagement import Final, ToolProgress, ToolStarted
 from kairos.agents.events import (
+    Compacted,
     Decided,
     ModelAnswered,
     ModelFailed,
+    SessionEnded,
+    TaskEnded,
     TaskGiven,
     ToolFinished,
     event_from_plain,
@@ -50,6 +54,8 @@ __all__ = [
     "AgentStoppedError",
     "Allow",
     "Ask",
+    "Compacted",
+    "Compaction",
     "Decided",
     "Deny",
     "Final",
@@ -59,6 +65,8 @@ __all__ = [
     "Progress",
     "Question",
     "Rewrite",
+    "SessionEnded",
+    "TaskEnded",
     "TaskGiven",
     "Tool",
     "ToolContext",

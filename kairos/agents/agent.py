@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,7 @@ class Agent:
 
     def _engaged(
         self, ctx: StepContext
-    ) -> tuple[Engagement, TaskGiven | None, tuple[AgentEvent, ...]]:
+    ) -> tuple[Engagement, TaskGiven | None, Sequence[AgentEvent]]:
         template = self._settings.task
         if template is None:
             raise ConfigError(
@@ -239,7 +239,7 @@ class Agent:
     def _driven(
         self,
         task: TaskGiven | None,
-        history: tuple[AgentEvent, ...],
+        history: Sequence[AgentEvent],
         inputs: Mapping[str, Any] | None,
         record: Callable[[AgentEvent], None] | None,
         *,
@@ -254,7 +254,7 @@ class Agent:
     def _engagement(self, plan: Plan | None = None, **more: Any) -> Engagement:
         settings = self._settings
         return Engagement(
-            Conversation(plan or settings.plan),
+            Conversation(plan or settings.plan, _window(settings)),
             settings.model,
             settings.desk,
             policy=settings.policy,
@@ -265,6 +265,14 @@ class Agent:
     def _tell(self, said: Said) -> None:
         if self._settings.progress is not None:
             self._settings.progress(said)
+
+
+def _window(settings: Settings) -> int | None:
+    """Return how many tokens the model reads at most, where that matters and somebody knows it."""
+    if settings.plan.compaction is None:
+        return None
+    known: int | None = getattr(settings.model, "context_window", None)
+    return known
 
 
 def _last(said: Generator[Said]) -> AgentResult:
@@ -282,17 +290,17 @@ class _Kept:
     """
 
     def __init__(self) -> None:
-        self._events: OrderedDict[str, tuple[AgentEvent, ...]] = OrderedDict()
+        self._events: OrderedDict[str, Sequence[AgentEvent]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def put(self, key: str, events: tuple[AgentEvent, ...]) -> None:
+    def put(self, key: str, events: Sequence[AgentEvent]) -> None:
         """Keep the events of an attempt."""
         with self._lock:
             self._events[key] = events
             if len(self._events) > _KEPT:
                 self._events.popitem(last=False)
 
-    def take(self, key: str) -> tuple[AgentEvent, ...]:
+    def take(self, key: str) -> Sequence[AgentEvent]:
         """Return and forget the events of the attempt before."""
         with self._lock:
             return self._events.pop(key, ())

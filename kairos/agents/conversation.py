@@ -5,22 +5,30 @@ Every method is pure of the world: the same events give the same state.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kairos.agents.events import Decided, ModelAnswered, ModelFailed, TaskGiven, ToolFinished
-from kairos.agents.faults import told_of
+from kairos.agents.answers import judged, why_given_up
+from kairos.agents.compaction import Room, shortened, summary_request
+from kairos.agents.events import (
+    Compacted,
+    Decided,
+    ModelAnswered,
+    ModelFailed,
+    SessionEnded,
+    TaskEnded,
+    TaskGiven,
+    ToolFinished,
+)
 from kairos.agents.limits import AgentStop, Used
 from kairos.agents.plan import FINAL, GIVE_UP
 from kairos.agents.transcript import Transcript
-from kairos.contracts.contract import ContractBroken
-from kairos.models import Message, Request, Text, ToolCall, ToolResult
+from kairos.models import Message, Reasoning, Request, Text, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kairos.agents.compaction import Cut
     from kairos.agents.plan import Plan
-    from kairos.contracts.field_errors import FieldValidationError
 
 __all__ = ["Conversation", "Turn"]
 
@@ -29,6 +37,7 @@ _NOT_RUN = "not run: the task ended with this turn"
 _NO_MORE = "not run: the agent may make no more calls"
 _TOOL_USED_UP = "not run: this tool may not be called again in this task"
 _BROKEN_OFF = "not finished: the agent was stopped"
+_TOO_LONG = ("too_long", "too_large")
 _GO_ON = (
     f"Go on: nobody reads this. Take the next step towards your goal with a tool. Call {FINAL} "
     f"once the goal is reached, or {GIVE_UP} if it cannot be reached."
@@ -52,17 +61,22 @@ class Turn(NamedTuple):
 class Conversation:
     """Where an agent stands: its messages, what it has used, and what it has seen before."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, window: int | None = None) -> None:
         self.plan = plan
         self.transcript = Transcript()
-        self.used = Used()
+        self.used, self.before = Used(), Used()
         self.elapsed = 0.0
         self.events: list[Any] = []
         self.broken_off: list[ToolFinished] = []
         self._ids: set[str] = set()
+        self._task = range(0)
+        self._refused = self._refused_again = False
         self._begin_counting()
         self._tools, self._ending = plan.shown, plan.ending
         self._schema = None if plan.by_tool else plan.schema
+        self._room: Room | None = None
+        if plan.compaction is not None:
+            self._room = Room(plan.compaction, self.request(), window)
 
     def _begin_counting(self) -> None:
         self._started = self.elapsed
@@ -72,6 +86,8 @@ class Conversation:
         self._seen: dict[int, int] = {}
         self._last_text, self._same_texts = "", 0
         self._faults = 0
+        self.said = ""
+        self.arguments: dict[str, str] = {}
 
     @property
     def task_began(self) -> float:
@@ -92,10 +108,13 @@ class Conversation:
 
     def begin(self, task: TaskGiven) -> None:
         """Take up a task.  Limits count anew; the conversation goes on."""
+        self.before.add(self.used.usage)
         self.used = Used()
         self.passed(task.at)
         self._begin_counting()
         self.events.append(task)
+        length = len(self.transcript)
+        self._task = range(length, length + len(task.messages))
         for message in task.messages:
             self.transcript.add(message)
 
@@ -107,8 +126,27 @@ class Conversation:
         """Take note of a call that failed: what it consumed counts."""
         self.events.append(event)
         self.passed(event.at)
+        self._refused = event.kind in _TOO_LONG
         if event.usage is not None:
             self.used.add(event.usage)
+
+    def compacted(self, event: Compacted) -> None:
+        """Go on with a shorter conversation."""
+        self.events.append(event)
+        self.passed(event.at)
+        if event.usage is not None:
+            self.used.add(event.usage)
+        self._refused_again, self._refused = self._refused, False
+        messages = self.transcript.snapshot()
+        if self._room is not None:
+            self._room.changes(messages)
+        made, self._task = shortened(messages, event, self._task)
+        self.transcript = Transcript(made)
+
+    def ended(self, event: TaskEnded | SessionEnded) -> None:
+        """Take note of an end; nothing follows from it here."""
+        self.events.append(event)
+        self.passed(event.at)
 
     def answered(self, event: ModelAnswered) -> Turn:
         """Take in an answer, and say what it leads to."""
@@ -116,8 +154,14 @@ class Conversation:
         self.passed(event.at)
         self.used.iterations += 1
         self.used.add(event.usage)
+        self._refused = self._refused_again = False
         message, calls = self._named_apart(event.message)
-        self.transcript.add(message)
+        if _says(message):
+            self.transcript.add(message)
+        if self._room is not None:
+            usage = event.usage
+            self._room.reported(usage.input_tokens + usage.output_tokens, len(self.transcript))
+        self.said = message.text or self.said
         if event.stop in ("refused", "filtered", "length"):
             self._unanswered(calls)
             return Turn(ends="cut_off" if event.stop == "length" else event.stop)
@@ -162,16 +206,43 @@ class Conversation:
         """Return which limit is reached, if one is."""
         return self.used.over(self.plan.limits, self.task_seconds)
 
-    def request(self) -> Request:
-        """Return what the model is asked next."""
-        plan, limits = self.plan, self.plan.limits
-        most, timeout = plan.max_tokens, plan.timeout
+    def crowded(self) -> Cut | None:
+        """Return where the conversation has to be cut before the model is asked; None: nowhere."""
+        if self._room is None:
+            return None
+        return self._room.cut(self.transcript.snapshot(), self._task, refused=self._refused)
+
+    def can_shrink(self, kind: str) -> bool:
+        """Whether a call that failed in that way may go well with a shorter conversation."""
+        if self._room is None or kind not in _TOO_LONG or self._refused_again:
+            return False
+        return self._room.cut(self.transcript.snapshot(), self._task, refused=True) is not None
+
+    def summary(self, cut: Cut) -> Request | None:
+        """Return what the model is asked so that the conversation can be cut; None: nothing."""
+        option = self.plan.compaction
+        if self._room is None or option is None or cut.how != "summarised":
+            return None
+        messages = self.transcript.snapshot()[: cut.upto]
+        left = [one for at, one in enumerate(messages) if at not in self._task]
+        most, _ = self._bounds(option.summary_tokens)
+        return summary_request(self._room.material(left), self.request(), most)
+
+    def _bounds(self, most: int) -> tuple[int, float]:
+        """Return how many tokens an answer may have, and how many seconds."""
+        limits, timeout = self.plan.limits, self.plan.timeout
         if limits.output_tokens is not None:
             most = min(most, limits.output_tokens - self.used.output)
         if limits.total_tokens is not None:
             most = min(most, limits.total_tokens - self.used.total)
         if limits.seconds is not None:
             timeout = min(timeout, limits.seconds - self.task_seconds)
+        return most, timeout
+
+    def request(self) -> Request:
+        """Return what the model is asked next."""
+        plan = self.plan
+        most, timeout = self._bounds(plan.max_tokens)
         return Request(
             self.transcript.snapshot(),
             plan.system,
@@ -195,6 +266,7 @@ class Conversation:
                     part = part._replace(id=self._fresh(part.id or "call"))  # noqa: PLW2901
                     again = True
                 self._ids.add(part.id)
+                self.arguments[part.id] = part.arguments
                 calls.append(part)
         if again:
             fresh = iter(calls)
@@ -254,7 +326,7 @@ class Conversation:
                 continue
             if call.name == GIVE_UP:
                 self._tell_all(calls, call)
-                return Turn(ends="gave_up", answer=_why(call.arguments))
+                return Turn(ends="gave_up", answer=why_given_up(call.arguments))
             answer, fault = self._judge(call.arguments)
             if fault is None:
                 self._tell_all(calls, call)
@@ -290,32 +362,9 @@ class Conversation:
 
     def _judge(self, text: str) -> tuple[bytes, str | None]:
         """Return the JSON of an answer, or what the model is told is wrong with it."""
-        contract = self.plan.answer
-        errors: tuple[FieldValidationError, ...] = ()
-        try:
-            if contract is None:
-                return text.encode(), None
-            return contract.check_output(contract.check_json(self._json(text))), None
-        except ContractBroken as broken:
-            errors = broken.errors
-        except ValueError:
-            pass
-        self._faults += 1
-        known = (self.plan.schema or {}).get("properties", {})
-        return b"", json.dumps(told_of(errors, known, self._faults))
-
-    def _json(self, text: str) -> bytes:
-        """Return the JSON of an answer; a model may have put it into a fence."""
-        if self.plan.schema is None:
-            return json.dumps(text).encode()
-        inner = text.strip()
-        if inner.startswith("```") and inner.endswith("```"):
-            inner = inner.removeprefix("```").removeprefix("json").removesuffix("```")
-        if self.plan.wrapped:
-            found = json.loads(inner)
-            if isinstance(found, dict) and found.keys() == {"answer"}:
-                return json.dumps(found["answer"]).encode()
-        return inner.encode("utf-8", "replace")
+        answer, fault = judged(self.plan, text, self._faults + 1)
+        self._faults += fault is not None
+        return answer, fault
 
     def _unanswered(self, calls: tuple[ToolCall, ...]) -> None:
         """Give every call its result: a conversation with an open call cannot go on."""
@@ -336,10 +385,9 @@ class Conversation:
             self.transcript.add(Message("tool", results))
 
 
-def _why(arguments: str) -> str:
-    """Return why a model gives up; whoever gives up is not held to the form of it."""
-    try:
-        reason = json.loads(arguments)["reason"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return reason if isinstance(reason, str) else ""
+def _says(message: Message) -> bool:
+    """Whether a message says anything: one that does not is refused by those it goes back to."""
+    return any(
+        part.text.strip() if isinstance(part, Text) else not isinstance(part, Reasoning)
+        for part in message.parts
+    )

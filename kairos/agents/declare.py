@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from kairos.agents.agent import Agent, Settings
 from kairos.agents.authority import allow_list, only_reading, supervised
+from kairos.agents.compaction import Compaction
 from kairos.agents.desk import Desk
 from kairos.agents.limits import Limits
 from kairos.agents.plan import GIVE_UP, Mode, Plan, Via
@@ -54,6 +55,7 @@ def agent(
     timeout: float = DEFAULT_TIMEOUT,
     temperature: float | None = None,
     options: Mapping[str, Any] | None = None,
+    compaction: Compaction | None = None,
     guards: Iterable[Guard] = (),
     allow: Iterable[str] | None = None,
     read_only: bool = False,
@@ -83,6 +85,9 @@ def agent(
 
     The limits are those of `Limits`; None is none.  `max_tokens` bounds one answer, `timeout` in
     seconds one call of the model; `options` go to the provider as they are.
+
+    `compaction` says when a conversation that grows too long for the model is made shorter, and
+    how; None is never.
 
     Every call of a tool passes `guards`.  `allow` is a list of globs of tool names, `read_only`
     lets only tools pass that read, `dry_run` describes calls that write instead of making them,
@@ -123,6 +128,7 @@ def agent(
         timeout=timeout,
         temperature=temperature,
         options=dict(options or {}),
+        compaction=_compaction(compaction),
     )
     if autonomous:
         _can_end(plan.limits, made, answer_via)
@@ -218,6 +224,17 @@ def _model(model: Any) -> Model:
         where=declared_here(),
         expected="an adapter such as ClaudeAdapter(), or a ScriptedModel",
         found="a name" if isinstance(model, str) else type(model).__name__,
+    )
+
+
+def _compaction(given: Any) -> Compaction | None:
+    if given is None or isinstance(given, Compaction):
+        return given
+    raise ConfigError(
+        "compaction= of agent() is none",
+        where=declared_here(),
+        expected="Compaction(...), or None",
+        found=type(given).__name__,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kairos.agents.crew import Crew
 from kairos.agents.engagement import Engagement, Final, Said, unfinished
-from kairos.agents.loop import Ask, Called, Ended, Stopped
+from kairos.agents.loop import Ask, Call, Called, Compact, Ended, Stopped
 from kairos.agents.result import result_of
 from kairos.exceptions import BudgetExceededError
 from kairos.models import Finished, ModelError
@@ -16,7 +16,8 @@ from kairos.models import Finished, ModelError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from kairos.agents.events import ModelAnswered, ModelFailed
+    from kairos.agents.compaction import Cut
+    from kairos.agents.events import Compacted, ModelAnswered, ModelFailed
     from kairos.agents.loop import Loop
     from kairos.models import ModelResponse, Request
 
@@ -42,6 +43,8 @@ def drive(engagement: Engagement, loop: Loop) -> Generator[Said]:
                 told = _stopped(engagement, wanted)
             elif isinstance(wanted, Ask):
                 told = yield from _ask(engagement, wanted.request)
+            elif isinstance(wanted, Compact):
+                told = yield from _shorten(engagement, wanted)
             else:
                 told = yield from crew.call(wanted.calls, wanted.decided)
                 yield engagement.progress()
@@ -53,44 +56,99 @@ def drive(engagement: Engagement, loop: Loop) -> Generator[Said]:
 
 
 def _stopped(engagement: Engagement, wanted: object) -> Stopped | Called:
-    if isinstance(wanted, Ask):
-        return Stopped("cancelled", engagement.now)
-    return Called((), (), "cancelled", engagement.now)
+    if isinstance(wanted, Call):
+        return Called((), (), "cancelled", engagement.now)
+    return Stopped("cancelled", engagement.now)
 
 
 def _ask(
     engagement: Engagement, request: Request
-) -> Generator[Said, None, ModelAnswered | ModelFailed | Stopped]:
+) -> Generator[Said, None, ModelAnswered | ModelFailed | Compacted | Stopped]:
     """Have one answer given; told of a failure, the loop asks again or ends."""
     began = engagement.now
     try:
         with engagement.reserved(request) as account:
-            response = yield from _answer(engagement, request)
+            response = yield from _answer(engagement, request, watched=engagement.watched)
             if response is None:
                 return Stopped("cancelled", engagement.now)
             answered = engagement.answered(response, began)
+            engagement.keep(answered)
             if account is not None:
                 account.settle(answered.usage)
     except BudgetExceededError as error:
         return engagement.stopped("budget", error)
     except ModelError as error:
-        failed = engagement.failed(error, began)
-        yield failed
-        seconds = engagement.pause_before_retry(error)
-        if seconds is None:
-            engagement.conversation.failed(failed)
-            return engagement.stopped("model_failed", error)
-        _pause(engagement, seconds)
-        return failed._replace(at=engagement.now)
+        return (yield from _failed(engagement, error, began))
     yield answered
     return answered
 
 
+def _failed(
+    engagement: Engagement, error: ModelError, began: float, cut: Cut | None = None
+) -> Generator[Said, None, ModelFailed | Compacted | Stopped]:
+    """Take note of a failed call, and wait until the next one; or say that there is none.
+
+    Where it was to summarise what is cut away and is not made again, it is cut away all the same.
+    """
+    shrinks = cut is None and engagement.conversation.can_shrink(error.kind)
+    seconds = None if shrinks else engagement.pause_before_retry(error)
+    if cut is not None and seconds is None and not engagement.left_to_the_engine(error):
+        made = engagement.cut(cut, error)
+        engagement.keep(made)
+        yield made
+        return made
+    failed = engagement.failed(error, began)
+    engagement.keep(failed)
+    yield failed
+    if shrinks:
+        return failed
+    if seconds is None:
+        engagement.conversation.failed(failed)
+        return engagement.stopped("model_failed", error)
+    _pause(engagement, seconds)
+    return failed._replace(at=engagement.now)
+
+
+def _shorten(
+    engagement: Engagement, wanted: Compact
+) -> Generator[Said, None, Compacted | ModelFailed | Stopped]:
+    """Have the conversation cut, with a summary if one is wanted and can be had."""
+    began, cut = engagement.now, wanted.cut
+    try:
+        made = yield from _made_short(engagement, wanted)
+    except BudgetExceededError as error:
+        made = engagement.cut(cut, error)
+        engagement.keep(made)
+    except ModelError as error:
+        return (yield from _failed(engagement, error, began, cut))
+    if made is None:
+        return Stopped("cancelled", engagement.now)
+    yield made
+    return made
+
+
+def _made_short(engagement: Engagement, wanted: Compact) -> Generator[Said, None, Compacted | None]:
+    began, request = engagement.now, wanted.request
+    if request is None:
+        made = engagement.cut(wanted.cut)
+        engagement.keep(made)
+        return made
+    with engagement.reserved(request) as account:
+        response = yield from _answer(engagement, request, watched=False)
+        if response is None:
+            return None
+        made = engagement.summarised(wanted.cut, response, began)
+        engagement.keep(made)
+        if account is not None:
+            account.settle(response.usage)
+        return made
+
+
 def _answer(
-    engagement: Engagement, request: Request
+    engagement: Engagement, request: Request, *, watched: bool
 ) -> Generator[Said, None, ModelResponse | None]:
     """Give out one answer as it comes; None says that the task was cancelled meanwhile."""
-    watched, signalled = engagement.watched, engagement.signalled
+    signalled = engagement.signalled
     stream: Any = engagement.model.stream(request)
     with closing(stream) if hasattr(stream, "close") else nullcontext():
         for event in stream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -13,6 +13,7 @@ from kairos.agents.conversation import Conversation
 from kairos.agents.desk import Desk, Progress, ToolContext
 from kairos.agents.events import (
     AgentEvent,
+    Compacted,
     Decided,
     ModelAnswered,
     ModelFailed,
@@ -21,6 +22,7 @@ from kairos.agents.events import (
 )
 from kairos.agents.loop import Stopped, turns
 from kairos.agents.result import AgentResult
+from kairos.agents.transcript import Snapshot
 from kairos.budget import Spend
 from kairos.context import StepContext
 from kairos.contracts.accounts import reserved, reserved_async
@@ -44,9 +46,11 @@ from kairos.ports import Clock, SystemClock
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from kairos.agents.compaction import Cut
     from kairos.agents.limits import AgentStop
     from kairos.agents.loop import Loop
     from kairos.agents.tools import Tool
+    from kairos.exceptions import BudgetExceededError
     from kairos.models.prices import Price
 
 __all__ = ["Engagement", "Final", "Said", "ToolProgress", "ToolStarted", "joined", "unfinished"]
@@ -79,7 +83,7 @@ class Final(NamedTuple):
 Said: TypeAlias = (
     TextDelta | ReasoningDelta | ToolCallStarted | ToolCallDelta | UsageSeen
     | ModelAnswered | ModelFailed | Decided | ToolStarted | ToolProgress | ToolFinished
-    | Progress | Final
+    | Compacted | Progress | Final
 )  # fmt: skip
 """What `stream` gives out."""
 
@@ -88,7 +92,8 @@ Said: TypeAlias = (
 class Engagement:
     """A task that is being worked on.
 
-    `record` keeps each event before anything follows from it.  `watched` says that somebody sees
+    `record` keeps each event before anything follows from it; `record_async` does it in its place
+    where an event loop must not wait.  `watched` says that somebody sees
     the model's deltas, so that an answer that was begun cannot be begun again.  Inside a step,
     `context` is the step's: its account is charged, and its engine decides about retries.
     """
@@ -101,6 +106,7 @@ class Engagement:
     policy: FailurePolicy | None = None
     clock: Clock = field(default_factory=SystemClock)
     record: Callable[[AgentEvent], None] | None = None
+    record_async: Callable[[AgentEvent], Awaitable[None]] | None = None
     watched: bool = False
     key: str = ""
     error: Exception | None = None
@@ -147,6 +153,13 @@ class Engagement:
         if self.record is not None:
             self.record(event)
 
+    async def keep_async(self, event: AgentEvent) -> None:
+        """Do as `keep`, without blocking the event loop where somebody can."""
+        if self.record_async is None:
+            self.keep(event)
+        else:
+            await self.record_async(event)
+
     # --- the model
 
     def reserved(self, request: Request) -> AbstractContextManager[Any]:
@@ -163,15 +176,20 @@ class Engagement:
 
     def _most(self, request: Request) -> Spend:
         """Return what a call may cost at most; only what is new in a conversation is counted."""
+        if not isinstance(request.messages, Snapshot):  # it is no part of the conversation
+            return self._spend(request, estimate(request).input_tokens)
         if self._seen == 0:
             self._read = estimate(dataclasses.replace(request, messages=())).input_tokens
         new = Request(request.messages[self._seen :])
         self._read += estimate(new).input_tokens - _NOTHING.input_tokens
         self._seen = len(request.messages)
+        return self._spend(request, self._read)
+
+    def _spend(self, request: Request, read: int) -> Spend:
         written = estimate(dataclasses.replace(request, messages=(), tools=(), output=None))
         price = self._price(request)
         caching = any("cache" in name for name in request.options)
-        read, said = self._read, written.output_tokens
+        said = written.output_tokens
         usd = None if price is None else price.most(read, said, caching=caching)
         return Spend(1, read, said, usd)
 
@@ -188,20 +206,43 @@ class Engagement:
         return Stopped(reason, self.now)
 
     def answered(self, response: ModelResponse, began: float) -> ModelAnswered:
-        """Return and keep an answer as an event."""
+        """Return an answer as an event."""
         at = self.now
         self.failures, self.shown = 0, False
-        event = ModelAnswered(
+        return ModelAnswered(
             response.message, response.usage, response.stop, response.model, at - began, at
         )
-        self.keep(event)
-        return event
 
     def failed(self, error: ModelError, began: float) -> ModelFailed:
-        """Return and keep a failed call as an event."""
-        event = ModelFailed(error.kind, error.usage, self.now - began, self.now)
-        self.keep(event)
-        return event
+        """Return a failed call as an event."""
+        return ModelFailed(error.kind, error.usage, self.now - began, self.now)
+
+    def summarised(self, cut: Cut, response: ModelResponse, began: float) -> Compacted:
+        """Return what a summary leads to, which is to leave out what it does not tell of."""
+        at = self.now
+        self.failures = self._seen = 0
+        text = response.text.strip()
+        told = response.stop in ("end", "stop_sequence") and bool(text)
+        return Compacted(
+            "summarised" if told else "dropped",
+            cut.upto,
+            text=text if told else "",
+            fault="" if told else "empty" if response.stop in ("end", "tools") else response.stop,
+            usage=response.usage,
+            model=response.model,
+            seconds=at - began,
+            at=at,
+        )
+
+    def cut(self, cut: Cut, error: ModelError | BudgetExceededError | None = None) -> Compacted:
+        """Return a cut as an event that nobody is asked about, or that comes of a failure."""
+        self.failures = self._seen = 0
+        if error is None:
+            return Compacted(cut.how, cut.upto, cut.longest, at=self.now)
+        kind, usage = ("budget", None)
+        if isinstance(error, ModelError):
+            kind, usage = error.kind, error.usage
+        return Compacted("dropped", cut.upto, fault=kind, usage=usage, at=self.now)
 
     def pause_before_retry(self, error: ModelError) -> float | None:
         """Return how many seconds to wait before the model is asked again; None: not at all.
@@ -219,6 +260,10 @@ class Engagement:
         until = self.until  # a pause beyond it would be spent for nothing
         left = decision.delay if until is None else max(until - self.clock.monotonic(), 0.0)
         return min(decision.delay, left)
+
+    def left_to_the_engine(self, error: ModelError) -> bool:
+        """Whether the step around it decides if a failed call is made again."""
+        return self.context is not None and error.retryable
 
     # --- the tools
 

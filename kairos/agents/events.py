@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgentEvent",
+    "Compacted",
     "Decided",
     "ModelAnswered",
     "ModelFailed",
+    "SessionEnded",
+    "TaskEnded",
     "TaskGiven",
     "ToolFinished",
     "event_from_plain",
@@ -109,7 +112,45 @@ class ToolFinished(NamedTuple):
         return self.outcome not in ("done", "described", "skipped")
 
 
-AgentEvent: TypeAlias = TaskGiven | ModelAnswered | ModelFailed | Decided | ToolFinished
+class Compacted(NamedTuple):
+    """The conversation was made shorter: its first `upto` messages, the task's own left out.
+
+    `thinned` replaced results of tools that are longer than `longest` characters, `summarised` put
+    `text` in the place of it all, `dropped` a note that it is gone; `fault` says why there is no
+    summary then.  `usage` is what asking for one consumed.
+    """
+
+    how: str
+    upto: int
+    longest: int = 0
+    text: str = ""
+    fault: str = ""
+    usage: TokenUsage | None = None
+    model: str = ""
+    seconds: float = 0.0
+    at: float = 0.0
+    version: int = VERSION
+
+
+class TaskEnded(NamedTuple):
+    """A task of a session came to its end.  One that has no such end can be resumed."""
+
+    reason: str
+    at: float = 0.0
+    version: int = VERSION
+
+
+class SessionEnded(NamedTuple):
+    """Nothing is said in this session any more."""
+
+    at: float = 0.0
+    version: int = VERSION
+
+
+AgentEvent: TypeAlias = (
+    TaskGiven | ModelAnswered | ModelFailed | Decided | ToolFinished
+    | Compacted | TaskEnded | SessionEnded
+)  # fmt: skip
 
 _KINDS: dict[str, type[Any]] = {
     "task_given": TaskGiven,
@@ -117,6 +158,9 @@ _KINDS: dict[str, type[Any]] = {
     "model_failed": ModelFailed,
     "decided": Decided,
     "tool_finished": ToolFinished,
+    "compacted": Compacted,
+    "task_ended": TaskEnded,
+    "session_ended": SessionEnded,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
@@ -178,11 +222,11 @@ def _read(name: str, value: Any) -> Any:
 _SCALARS: dict[str, Any] = {
     **dict.fromkeys(("at", "seconds"), (int, float)),
     **dict.fromkeys(("ends", "answered"), bool),
-    "version": int,
+    **dict.fromkeys(("longest", "upto", "version"), int),
     **dict.fromkeys(
         (
-            "arguments", "call", "content", "hash", "kind", "model", "outcome", "question",
-            "reason", "stop", "tool", "verdict",
+            "arguments", "call", "content", "fault", "hash", "how", "kind", "model", "outcome",
+            "question", "reason", "stop", "text", "tool", "verdict",
         ),
         str,
     ),

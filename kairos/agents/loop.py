@@ -11,8 +11,18 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from kairos.agents.compaction import Cut
 from kairos.agents.conversation import Conversation, Turn
-from kairos.agents.events import Decided, ModelAnswered, ModelFailed, TaskGiven, ToolFinished
+from kairos.agents.events import (
+    Compacted,
+    Decided,
+    ModelAnswered,
+    ModelFailed,
+    SessionEnded,
+    TaskEnded,
+    TaskGiven,
+    ToolFinished,
+)
 from kairos.agents.limits import AgentStop
 from kairos.models import Request, ToolCall
 
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
     from kairos.agents.events import AgentEvent
     from kairos.agents.plan import Plan
 
-__all__ = ["Ask", "Call", "Called", "Ended", "Loop", "Stopped", "resume", "turns"]
+__all__ = ["Ask", "Call", "Called", "Compact", "Ended", "Loop", "Stopped", "resume", "turns"]
 
 
 class Ask(NamedTuple):
@@ -39,6 +49,16 @@ class Call(NamedTuple):
 
     calls: tuple[ToolCall, ...]
     decided: Mapping[str, Decided]
+
+
+class Compact(NamedTuple):
+    """The conversation is to be cut; the loop is sent Compacted, ModelFailed or Stopped.
+
+    `request` asks for a summary; without one the cut needs nobody.
+    """
+
+    cut: Cut
+    request: Request | None
 
 
 class Called(NamedTuple):
@@ -64,9 +84,9 @@ class Ended(NamedTuple):
     answer: bytes | str | None = None
 
 
-Told: TypeAlias = ModelAnswered | ModelFailed | Called | Stopped
-Loop: TypeAlias = "Generator[Ask | Call, Told | None, Ended]"
-_Turns: TypeAlias = "Generator[Ask | Call, Told | None, Turn]"
+Told: TypeAlias = ModelAnswered | ModelFailed | Compacted | Called | Stopped
+Loop: TypeAlias = "Generator[Ask | Call | Compact, Told | None, Ended]"
+_Turns: TypeAlias = "Generator[Ask | Call | Compact, Told | None, Turn]"
 
 
 def resume(plan: Plan, events: Iterable[AgentEvent]) -> tuple[Conversation, Loop]:
@@ -92,15 +112,19 @@ def turns(conversation: Conversation, events: Iterable[AgentEvent] = ()) -> Loop
 
 def _task(conversation: Conversation, past: _Past) -> Loop:
     while True:
-        over = conversation.over()
-        if over is not None:
-            return Ended(over)
         told: Told | None = past.answer()
         if told is None and past.goes_on:
             return Ended("cancelled")  # the next task was given before this one had ended
-        told = told or (yield Ask(conversation.request()))
+        if told is None:
+            wanted = _next(conversation)
+            if isinstance(wanted, Ended):
+                return wanted
+            told = yield wanted
         if isinstance(told, ModelFailed):
             conversation.failed(told)
+            continue
+        if isinstance(told, Compacted):
+            conversation.compacted(told)
             continue
         if not isinstance(told, ModelAnswered):
             return Ended(_reason(told))
@@ -109,6 +133,16 @@ def _task(conversation: Conversation, past: _Past) -> Loop:
             turn = yield from _calls(conversation, past, turn)
         if turn.ends is not None:
             return Ended(turn.ends, turn.answer)
+
+
+def _next(conversation: Conversation) -> Ask | Compact | Ended:
+    over = conversation.over()
+    if over is not None:
+        return Ended(over)
+    cut = conversation.crowded()
+    if cut is None:
+        return Ask(conversation.request())
+    return Compact(cut, conversation.summary(cut))
 
 
 def _calls(conversation: Conversation, past: _Past, turn: Turn) -> _Turns:
@@ -137,6 +171,9 @@ def _reason(told: object) -> AgentStop:
     return (told.stop if isinstance(told, Called) else None) or "cancelled"
 
 
+_ENDS = (TaskGiven, TaskEnded, SessionEnded)
+
+
 class _Past:
     """The events that are there already, in their order."""
 
@@ -149,7 +186,9 @@ class _Past:
     def task(self) -> bool:
         """Begin the next task, if one was given."""
         while self._events and not isinstance(self._events[0], TaskGiven):
-            self._events.popleft()
+            event = self._events.popleft()
+            if isinstance(event, TaskEnded | SessionEnded):
+                self._conversation.ended(event)
         if not self._events:
             return False
         task = self._events.popleft()
@@ -159,16 +198,18 @@ class _Past:
 
     @property
     def goes_on(self) -> bool:
-        """Whether the next that happened is another task."""
-        return bool(self._events) and isinstance(self._events[0], TaskGiven)
+        """Whether the task has no more to it: the next that happened is its end, or another."""
+        return bool(self._events) and isinstance(self._events[0], _ENDS)
 
     def answer(self) -> ModelAnswered | None:
         """Return the next answer that was given already."""
-        while self._events and not isinstance(self._events[0], ModelAnswered | TaskGiven):
+        while self._events and not isinstance(self._events[0], (ModelAnswered, *_ENDS)):
             event = self._events.popleft()
             if isinstance(event, ModelFailed):
                 self._conversation.failed(event)
-        if not self._events or isinstance(self._events[0], TaskGiven):
+            elif isinstance(event, Compacted):
+                self._conversation.compacted(event)
+        if not self._events or isinstance(self._events[0], _ENDS):
             return None
         answer = self._events.popleft()
         return answer if isinstance(answer, ModelAnswered) else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+from kairos.agents.compaction import Compaction
 from kairos.agents.limits import Limits
 from kairos.contracts.contract import Contract
 from kairos.models import ToolSpec
@@ -48,6 +49,7 @@ class Plan:
     temperature: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     autonomous: bool = False
+    compaction: Compaction | None = None
 
     def answering(self, contract: Contract) -> Plan:
         """Return this plan with an answer under a contract."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.agents.events import AgentEvent, Decided, ToolFinished
 from kairos.agents.limits import AgentStop
+from kairos.agents.transcript import Snapshot
 from kairos.exceptions import ExecutionError
-from kairos.models import Message, ModelError, TokenUsage, ToolCall
+from kairos.models import Message, ModelError, TokenUsage
 
 if TYPE_CHECKING:
     from kairos.agents.conversation import Conversation
@@ -76,7 +77,7 @@ class AgentResult:
     seconds: float
     actions: tuple[Action, ...]
     messages: Sequence[Message] = field(repr=False)
-    events: tuple[AgentEvent, ...] = field(repr=False)
+    events: Sequence[AgentEvent] = field(repr=False)
     error: ModelError | None = field(default=None, repr=False)
     reason: str = field(default="", repr=False)
 
@@ -90,8 +91,6 @@ def result_of(
     conversation: Conversation, ended: Ended, error: ModelError | None = None
 ) -> AgentResult:
     """Return the result of a conversation that has ended."""
-    messages = conversation.transcript.snapshot()
-    said = (m.text for m in reversed(messages) if m.role == "assistant")
     answer: Any = ended.answer
     contract = conversation.plan.answer
     if isinstance(answer, bytes) and contract is not None:
@@ -101,7 +100,7 @@ def result_of(
         reason, answer = str(answer), None
     used = conversation.used
     return AgentResult(
-        next(filter(None, said), ""),
+        conversation.said,
         answer,
         ended.reason,
         used.iterations,
@@ -109,20 +108,15 @@ def result_of(
         used.usd,
         conversation.task_seconds,
         tuple(_actions(conversation)),
-        messages,
-        tuple(conversation.events),
+        conversation.transcript.snapshot(),
+        Snapshot(conversation.events, len(conversation.events)),
         error,
         reason,
     )
 
 
 def _actions(conversation: Conversation) -> list[Action]:
-    inputs = {
-        part.id: part.arguments
-        for message in conversation.transcript.snapshot()
-        for part in message.parts
-        if isinstance(part, ToolCall)
-    }
+    inputs = conversation.arguments
     decided: dict[str, Decided] = {}
     found: list[Action] = []
     for event in conversation.task_events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,10 @@ __all__ = ["Snapshot", "Transcript"]
 
 
 class Transcript:
-    """The messages of a conversation.  They are added, and never changed or taken away."""
+    """The messages of a conversation.  They are added, and never changed or taken away.
+
+    A conversation that is made shorter goes on with another transcript.
+    """
 
     __slots__ = ("_messages",)
 
@@ -26,7 +29,7 @@ class Transcript:
         """Add one message."""
         self._messages.append(message)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot[Message]:
         """Return all messages as they are now, whatever is added later."""
         return Snapshot(self._messages, len(self._messages))
 
@@ -34,34 +37,37 @@ class Transcript:
         return len(self._messages)
 
 
-class Snapshot(Sequence["Message"]):
-    """The first messages of a transcript.  Taking one costs the same however long it is."""
+_T = TypeVar("_T")
 
-    __slots__ = ("_length", "_messages")
 
-    def __init__(self, messages: list[Message], length: int) -> None:
-        self._messages = messages
+class Snapshot(Sequence[_T]):
+    """The first items of a list that only grows.  Taking one costs the same however long it is."""
+
+    __slots__ = ("_items", "_length")
+
+    def __init__(self, items: list[_T], length: int) -> None:
+        self._items = items
         self._length = length
 
     def __len__(self) -> int:
         return self._length
 
-    def __iter__(self) -> Iterator[Message]:
-        return islice(self._messages, self._length)
+    def __iter__(self) -> Iterator[_T]:
+        return islice(self._items, self._length)
 
     @overload
-    def __getitem__(self, at: int) -> Message: ...
+    def __getitem__(self, at: int) -> _T: ...
 
     @overload
-    def __getitem__(self, at: slice) -> tuple[Message, ...]: ...
+    def __getitem__(self, at: slice) -> tuple[_T, ...]: ...
 
-    def __getitem__(self, at: int | slice) -> Message | tuple[Message, ...]:
+    def __getitem__(self, at: int | slice) -> _T | tuple[_T, ...]:
         if isinstance(at, slice):
-            return tuple(self._messages[i] for i in range(*at.indices(self._length)))
+            return tuple(self._items[i] for i in range(*at.indices(self._length)))
         index = at + self._length if at < 0 else at
         if not 0 <= index < self._length:
-            raise IndexError("there is no such message")
-        return self._messages[index]
+            raise IndexError("there is no such item")
+        return self._items[index]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Snapshot | tuple | list):
@@ -72,4 +78,4 @@ class Snapshot(Sequence["Message"]):
         return hash(tuple(self))
 
     def __repr__(self) -> str:
-        return f"Snapshot({self._length} messages)"
+        return f"Snapshot({self._length} items)"
