@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,9 @@ class Run:
         self._result: WorkflowResult | None = None
         self._error: BaseException | None = None
         self._ended = threading.Event()
+        context = contextvars.copy_context()  # what the caller's observers and loggers go by
         self._thread = threading.Thread(
-            target=self._drive, args=(drive,), name="kairos-run", daemon=True
+            target=context.run, args=(self._drive, drive), name="kairos-run", daemon=True
         )
         self._thread.start()
 
