@@ -222,6 +222,42 @@ def _inspect(  # noqa: PLR0917 - typer calls it by name
     _exit(work, as_json=as_json)
 
 
+_mcp = typer.Typer(help="The Model Context Protocol.", no_args_is_help=True)
+app.add_typer(_mcp, name="mcp")
+
+
+@_mcp.callback()
+def _of_mcp() -> None:
+    """Offer workflows to clients of the Model Context Protocol."""
+
+
+@_mcp.command("serve")
+def _mcp_serve(
+    modules: Annotated[
+        list[str], typer.Argument(metavar="MODULE", help="Modules, as for `run`: MODULE[:NAME].")
+    ],
+    workflows_dir: _WorkflowsDir = None,
+    http: Annotated[
+        int | None,
+        typer.Option(
+            "--http",
+            metavar="PORT",
+            min=0,
+            max=65_535,
+            help="Serve on 127.0.0.1 instead of standard input and output; 0: any free port.",
+        ),
+    ] = None,
+) -> None:
+    """Serve workflows and tools as MCP tools."""
+
+    def work() -> int:
+        from kairos.cli.mcp import ServeOptions, serve  # noqa: PLC0415 - for this command only
+
+        return serve(ServeOptions(tuple(modules), workflows_dir, http))
+
+    _exit(work)
+
+
 @app.command("version")
 def _version(as_json: _Json = False) -> None:
     """Print the version."""
