@@ -23,7 +23,7 @@ from kairos.security import redact_sensitive
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-__all__ = ["TerminalApproval", "ask_on_terminal"]
+__all__ = ["TerminalApproval", "ask_on_terminal", "can_ask"]
 
 _YES = frozenset({"y", "yes"})
 _HASH = 12  # characters of it: enough to tell two calls on one screen apart
@@ -214,6 +214,11 @@ def _write(text: str) -> None:
 
 
 # --- the terminal
+
+
+def can_ask() -> bool:
+    """Return whether there is a terminal on which somebody can be asked."""
+    return _terminal() is not None
 
 
 def _terminal() -> int | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from kairos.cli.agent_command import agent_command, extensions_command
+from kairos.cli.options import Json as _Json
+from kairos.cli.options import NoColor as _NoColor
+from kairos.cli.options import WorkflowsDir as _WorkflowsDir
+from kairos.cli.options import leave as _exit
 
 __all__ = ["app"]
 
@@ -46,16 +47,6 @@ _Module = Annotated[
         metavar="MODULE", help="my_workflow.py, my_workflow.py:NAME or package.module[:NAME]"
     ),
 ]
-_WorkflowsDir = Annotated[
-    str | None,
-    typer.Option(
-        "--workflows-dir",
-        metavar="DIR",
-        help="Another folder to load from, besides the current one and $KAIROS_WORKFLOWS_DIR.",
-    ),
-]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-_NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -258,28 +249,13 @@ def _mcp_serve(
     _exit(work)
 
 
+app.command("agent")(agent_command)
+app.command("extensions")(extensions_command)
+
+
 @app.command("version")
 def _version(as_json: _Json = False) -> None:
     """Print the version."""
     from kairos.cli.version import print_version  # noqa: PLC0415 - as the others
 
     raise typer.Exit(print_version(as_json=as_json))
-
-
-def _exit(work: Callable[[], int], *, as_json: bool = False) -> None:
-    """Do a command's work and leave with its exit code; a Stop is told, without a stack.
-
-    With `as_json` on standard output too, as a document with an `error`.
-    """
-    from kairos.cli.output import Stop, Undelivered, clean, say_error, tell  # noqa: PLC0415 - as above
-
-    try:
-        code = work()
-    except Stop as stop:
-        with contextlib.suppress(OSError, AttributeError):  # full, or closed from the start
-            sys.stdout.flush()
-        if as_json and not isinstance(stop, Undelivered):
-            say_error(stop)
-        tell(clean(str(stop)))
-        code = stop.code
-    raise typer.Exit(code)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kairos.workflow import Workflow
     from kairos.workflow_result import WorkflowResult
 
-__all__ = ["RunOptions", "run"]
+__all__ = ["INTERRUPTED", "TERMINATED", "RunOptions", "run", "terminated"]
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -145,7 +145,7 @@ def _is_live(stream: TextIO) -> bool:
 
 
 def _driven(workflow: Workflow, inputs: dict[str, Any]) -> tuple[WorkflowResult, int]:
-    with _terminated() as told:
+    with terminated() as told:
         try:
             result = workflow.run(inputs)
         except RunInterrupted as stopped:
@@ -158,7 +158,7 @@ def _driven(workflow: Workflow, inputs: dict[str, Any]) -> tuple[WorkflowResult,
 
 
 @contextlib.contextmanager
-def _terminated() -> Iterator[list[int]]:
+def terminated() -> Iterator[list[int]]:
     """Have SIGTERM stop a run as Ctrl-C does, so that the terminal and the log are left whole."""
     told: list[int] = []
 

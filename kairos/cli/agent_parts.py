@@ -1,0 +1,196 @@
+"""What an agent on the command line is made of, found by the names that were given for it.
+
+A name with a colon, or of a file, is a module that may be loaded as `kairos run` may load it;
+any other name is an extension.  Nothing is imported that was not named.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kairos.cli.finding import listed
+from kairos.cli.loading import load
+from kairos.cli.output import Stop, clean
+from kairos.exceptions import ConfigError, KairosError
+from kairos.extensions import extensions, load_extension, load_extensions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import ModuleType
+
+__all__ = ["Modules", "contract_of", "guards_of", "instructions_of", "model_of", "store_of"]
+__all__ += ["task_of", "tools_of"]
+
+_GLOB = frozenset("*?[")
+
+
+def model_of(name: str | None) -> Any:
+    """Return the model that `claude`, `claude:MODEL` or `distribution/name:MODEL` names."""
+    offered = [one.name for one in extensions("kairos.adapters")]
+    if name is None or not name.strip():
+        raise Stop(
+            "which model?",
+            expected=f"--model {' or '.join(dict.fromkeys(offered)) or 'NAME'}, "
+            "or NAME:MODEL for one of its models",
+        )
+    adapter, _, model = name.partition(":")
+    made = load_extension("kairos.adapters", adapter)
+    model = model or getattr(made, "default_model", "")
+    if not model:
+        raise Stop(f"which model of {clean(adapter)}?", fix=f"--model {clean(adapter)}:MODEL")
+    try:
+        return made(model=model)
+    except KairosError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is foreign code
+        raise _foreign(f"the adapter {clean(adapter)} cannot be made", error) from None
+
+
+class Modules:
+    """Modules of one's own, each loaded once, as `kairos.cli.loading` may load them."""
+
+    def __init__(self, workflows_dir: str | None = None) -> None:
+        self._workflows_dir = workflows_dir
+        self._begun = False
+
+    def member(self, target: str, what: str) -> Any:
+        """Return what `module:name` names.  Raises Stop where there is nothing by that name."""
+        loaded = load(target, workflows_dir=self._workflows_dir, beside=self._begun)
+        self._begun = True
+        return _member(loaded.module, loaded.chosen, loaded.target, what)
+
+
+def _member(module: ModuleType, name: str | None, target: str, what: str) -> Any:
+    members = vars(module)
+    public = [each for each, value in members.items() if _is_tool(value)]
+    shown = clean(target)
+    if name is None:
+        raise Stop(
+            f"which {what} of {shown}?",
+            expected=f"{shown}:NAME",
+            found=listed(public) or None,
+            fix=f"{shown}:{public[0]}" if public else None,
+        )
+    if name not in members:
+        raise Stop(f"there is no '{name}' in {shown}", found=listed(public) or None)
+    return members[name]
+
+
+def _is_tool(value: Any) -> bool:
+    from kairos.agents.tools import Tool  # noqa: PLC0415 - only an error asks
+
+    return isinstance(value, Tool)
+
+
+def _is_module(name: str) -> bool:
+    return ":" in name or name.endswith(".py")
+
+
+def _split(given: Iterable[str]) -> list[str]:
+    names = [name.strip() for each in given for name in each.split(",")]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def tools_of(given: Sequence[str], modules: Modules) -> list[Any]:
+    """Return the tools that were named, lists of them laid out, in the order of their names."""
+    found: list[Any] = []
+    for name in _split(given):
+        if _is_module(name):
+            found += _laid_out(modules.member(name, "tool"))
+        elif _GLOB & {*name}:
+            several = load_extensions("kairos.tools", allowlist=[name])
+            if not several:
+                raise Stop(f"no installed tool is named like {clean(name)}")
+            found += [each for one in several.values() for each in _laid_out(one)]
+        else:
+            found += _laid_out(load_extension("kairos.tools", name))
+    return found
+
+
+def _laid_out(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def guards_of(given: Sequence[str], modules: Modules) -> list[Callable[..., Any]]:
+    """Return the guards that were named."""
+    return [
+        modules.member(name, "guard") if _is_module(name) else load_extension("kairos.guards", name)
+        for name in _split(given)
+    ]
+
+
+def contract_of(given: str | None, modules: Modules) -> Any:
+    """Return the contract of the answer, a `module:Model`; None where none is asked for."""
+    if given is None:
+        return None
+    if not _is_module(given):
+        raise Stop("--output-contract names no model", expected="module:Model, or file.py:Model")
+    return modules.member(given, "model")
+
+
+def store_of(given: str | None) -> Any:
+    """Return the store of sessions that `name` or `name:PLACE` names; None where none is."""
+    if given is None:
+        return None
+    name, _, place = given.partition(":")
+    made = load_extension("kairos.stores", name)
+    try:
+        return made(place) if place else made()
+    except KairosError:
+        raise
+    except TypeError:
+        wrong = "takes no place" if place else "needs a place"
+        raise Stop(f"the store {clean(name)} {wrong}", expected="--store sqlite:PATH") from None
+    except Exception as error:  # noqa: BLE001 - it is foreign code
+        raise _foreign(f"the store {clean(name)} cannot be opened", error) from None
+
+
+def instructions_of(given: str) -> str:
+    """Return a text, or with `@` before it that of a file."""
+    return _file(given[1:], "--instructions") if given.startswith("@") else given
+
+
+def task_of(given: Sequence[str]) -> str:
+    """Return the task: its parts one below the other, `-` for what stands on standard input."""
+    if given.count("-") > 1:
+        raise Stop("standard input can be read once", found="- more than once")
+    parts = [_standard_input() if part == "-" else part for part in given]
+    return "\n\n".join(part for part in parts if part.strip())
+
+
+def _standard_input() -> str:
+    if sys.stdin is None:
+        raise Stop("standard input is closed", fix="pipe the task in, or write it down")
+    raw = getattr(sys.stdin, "buffer", None)
+    return _text(sys.stdin.read() if raw is None else raw.read(), "standard input")
+
+
+def _file(name: str, option: str) -> str:
+    shown = clean(name)
+    try:
+        return _text(Path(name).read_bytes(), shown)
+    except FileNotFoundError:
+        raise Stop(f"{option}: no such file: {shown}") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise Stop(f"{option}: {shown} cannot be read: {why}") from None
+
+
+def _text(raw: bytes | str, source: str) -> str:
+    if isinstance(raw, str):
+        return raw
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Stop(
+            f"{source} is no UTF-8 text", found=f"a byte that is none, at offset {error.start}"
+        ) from None
+
+
+def _foreign(message: str, error: Exception) -> ConfigError:
+    from kairos.security import sanitize_exception  # noqa: PLC0415 - only an error asks
+
+    kind, said = sanitize_exception(error)
+    return ConfigError(message, found=f"{kind}: {clean(said)}" if said else kind)
