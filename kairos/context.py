@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 
 from kairos.budget import PATIENCE, Budget, Ledger, Reservation, Spend
 from kairos.config import check_count, check_seconds
+from kairos.reserving import unwanted
 from kairos.spending import Tab
 
 if TYPE_CHECKING:
@@ -210,18 +211,14 @@ class StepContext(Generic[In_co]):
         seconds for them to settle, though never on an event loop: use `reserve_async` there.
 
         Raises BudgetExceededError, with nothing booked and no call to be made, where it does not
-        fit, and ConfigError for what is no amount.
+        fit, ExecutionError where the attempt was told to stop: nobody wants what it would pay for;
+        and ConfigError for what is no amount.
         """
         spend = _amount(llm_calls, input_tokens, output_tokens, usd)
-        signal = self._signal
-        return self._tab.hold(
-            self._account().reserve(
-                spend,
-                wait=wait,
-                given_up=None if signal is None else lambda: signal.cancelled,
-                on_settled=self._tab.note,
-            )
-        )
+        signal, note = self._signal, self._tab.note
+        given_up = None if signal is None else lambda: signal.cancelled
+        account = self._account()
+        return self._tab.hold(account.reserve(spend, wait=wait, given_up=given_up, on_settled=note))
 
     async def reserve_async(
         self,
@@ -238,6 +235,8 @@ class StepContext(Generic[In_co]):
         return self._tab.hold(await made)
 
     def _account(self) -> Ledger:
+        if self.cancelled:
+            raise unwanted()
         if self._ledger is None:  # made by hand, in a test
             self._ledger = Ledger(Budget(llm_calls=None))
         return self._ledger

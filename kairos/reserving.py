@@ -20,7 +20,7 @@ from kairos.exceptions import ExecutionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PATIENCE", "Claim", "Desk"]
+__all__ = ["PATIENCE", "Claim", "Desk", "unwanted"]
 
 PATIENCE = 120.0
 """Seconds to wait for what others have reserved: as long as a call of a model may take."""
@@ -95,7 +95,7 @@ class Desk:
         try:
             while not event.wait(min(_LOOK, max(until - time.monotonic(), 0.0))):
                 if given_up is not None and given_up():
-                    self._leave(waiter, _given_up())
+                    self._leave(waiter, unwanted())
                 elif time.monotonic() >= until:
                     self._leave(waiter, None)
         except BaseException:  # Ctrl-C
@@ -192,8 +192,9 @@ class Desk:
                 waiter.claim.give_back()
 
 
-def _given_up() -> ExecutionError:
-    return ExecutionError("the attempt was told to stop while it waited for its budget")
+def unwanted() -> ExecutionError:
+    """Return the refusal of what an attempt reserves that nobody waits for."""
+    return ExecutionError("the attempt was told to stop before it had its budget", retryable=False)
 
 
 def _task() -> object:

@@ -528,9 +528,13 @@ def test_a_call_that_was_given_up_stops_at_the_next_event(fake: FakeProviders) -
     from kairos.exceptions import ExecutionError
 
     signal = Signal()
-    signal.cancelled = True
     ctx = StepContext(StateStore(), {"topic": "cats"}, signal=signal)
-    fake.reply(("one two three four five", Stall(5, at=6)))
+
+    def answer(_: object) -> tuple[str, Stall]:
+        signal.cancelled = True
+        return "one two three four five", Stall(5, at=6)
+
+    fake.answer(answer)
 
     with pytest.raises(ExecutionError, match="given up"):
         claude("About {topic}")(ctx)

@@ -13,7 +13,7 @@ from kairos import Budget, FailurePolicy, Step, StepContext, StepExecutor, Workf
 from kairos.budget import Spend
 from kairos.enums import FailureAction
 from kairos.events import BudgetExhausted, LateResult, RunFinished, Spent
-from kairos.exceptions import BudgetExceededError, ConfigError
+from kairos.exceptions import BudgetExceededError, ConfigError, ExecutionError
 from kairos.plan import TaskGraph
 from kairos.state import StateStore
 from kairos.testing import ManualClock, Recorder
@@ -284,7 +284,8 @@ def test_what_a_late_attempt_spent_is_told() -> None:
         if ctx.attempt == 1:
             clock.advance(6)
             assert release.wait(20)
-            return call(ctx)
+            ctx.charge(llm_calls=1)
+            return "first"
         release.set()
         assert waiting.wait(20)
         return "second"
@@ -331,6 +332,30 @@ def test_the_last_attempt_is_counted_even_where_it_comes_back_after_the_end(acti
     result = Workflow("w", [step], budget=Budget(usd=1.0), hooks=[Ends()]).run()
     assert (result.status, result.llm_calls) == ("failed", 1)
     assert one(result).spent == Spend(1, usd=0.3)
+
+
+@pytest.mark.parametrize("on_a_loop", [False, True])
+def test_an_attempt_that_nobody_waits_for_reserves_nothing(*, on_a_loop: bool) -> None:
+    clock, refused, ended = ManualClock(), list[str](), threading.Event()
+
+    def late(ctx: StepContext) -> None:
+        clock.advance(6)
+        while not ctx.cancelled:
+            threading.Event().wait(0.001)
+        try:
+            if on_a_loop:
+                asyncio.run(ctx.reserve_async(usd=0.1))
+            else:
+                ctx.reserve(usd=0.1)
+        except ExecutionError as error:
+            refused.append(error.message)
+        ended.set()
+
+    step = Step("only", late, timeout=5, failure_policy=NO_RETRY)
+    result = Workflow("w", [step], clock=clock, budget=Budget(usd=1.0)).run()
+    assert ended.wait(20)
+    assert result.llm_calls == 0
+    assert refused == ["the attempt was told to stop before it had its budget"]
 
 
 ISOLATED = """
