@@ -8,6 +8,8 @@
     ├── PolicyError          a failure policy contradicts itself
     ├── SecurityError        something was refused for safety's sake
     ├── StateError           a value cannot be read, written or stored
+    ├── StoreError           what is kept cannot be read or written
+    │   └── SessionConflictError  somebody else goes on with the same session
     ├── ValidationError      a value breaks its contract
     └── ExecutionError       a step's action failed
         ├── StepTimeoutError     it did not finish in time
@@ -36,8 +38,10 @@ __all__ = [
     "PlanError",
     "PolicyError",
     "SecurityError",
+    "SessionConflictError",
     "StateError",
     "StepTimeoutError",
+    "StoreError",
     "Told",
     "ValidationError",
     "WorkerCrashError",
@@ -150,6 +154,14 @@ class ValidationError(KairosError):
         super().__init__(message, **told)
         self.step_id = step_id
         self.field = field
+
+
+class StoreError(KairosError):
+    """What is kept cannot be read or written: a full disk, a lock, a file that is broken."""
+
+
+class SessionConflictError(StoreError):
+    """Somebody else goes on with the same session; what they wrote stays as it is."""
 
 
 class ExecutionError(KairosError):

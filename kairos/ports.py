@@ -2,19 +2,30 @@
 
 Each has an official fake or a simplest implementation that ships with kairos:
 `Clock` → `kairos.testing.ManualClock`, `Journal` → `kairos.journal.MemoryJournal`,
-`Observer` → any object with an `observe` method.
+`Observer` → any object with an `observe` method,
+`SessionStore` → `kairos.agents.stores.MemoryStore`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 
     from kairos.events import Event
 
-__all__ = ["Clock", "Isolation", "Journal", "Loop", "Observer", "SystemClock", "Workers"]
+__all__ = [
+    "Clock",
+    "Isolation",
+    "Journal",
+    "Loop",
+    "Observer",
+    "SessionStore",
+    "StoredSession",
+    "SystemClock",
+    "Workers",
+]
 
 
 @runtime_checkable
@@ -38,6 +49,53 @@ class Journal(Protocol):
 
     def __iter__(self) -> Iterator[Event]:
         """Give back what was kept."""
+        ...
+
+
+class StoredSession(NamedTuple):
+    """A session that is kept: how many events it has, and when it began and last grew.
+
+    Times are seconds since the epoch.
+    """
+
+    id: str
+    events: int
+    created: float
+    changed: float
+
+
+class SessionStore(Protocol):
+    """Where conversations are kept: events as plain JSON, numbered from 0 in each session.
+
+    It may be used from several threads.  Every method raises StoreError where the store cannot be
+    read or written.
+    """
+
+    def append(self, session: str, at: int, events: Sequence[Mapping[str, Any]], /) -> None:
+        """Keep events, all or none, as number `at` of a session and those that follow.
+
+        Returning means that they are kept.  Number 0 begins a session.  Raises SessionConflictError
+        where `at` is not the session's next number.
+        """
+        ...
+
+    def read(self, session: str, start: int = 0, /) -> list[dict[str, Any]]:
+        """Return the events of a session from a number on; nothing for one that is not known."""
+        ...
+
+    def fork(self, session: str, upto: int, new: str, /) -> None:
+        """Begin a session with the first `upto` events of another, without a copy of them.
+
+        Raises SessionConflictError where there is a session of the new name already.
+        """
+        ...
+
+    def sessions(self) -> list[StoredSession]:
+        """Return all sessions, by their ids."""
+        ...
+
+    def delete(self, session: str, /) -> bool:
+        """Forget a session, whether there was one or not; what its forks share of it they keep."""
         ...
 
 

@@ -45,6 +45,8 @@ from kairos.agents.events import (
 )
 from kairos.agents.limits import Limits
 from kairos.agents.result import Action, AgentResult, AgentStoppedError
+from kairos.agents.sessions import Session
+from kairos.agents.stores import MemoryStore, SQLiteStore
 from kairos.agents.tools import Tool, ToolError, tool, workflow_tool
 
 __all__ = [
@@ -60,11 +62,14 @@ __all__ = [
     "Deny",
     "Final",
     "Limits",
+    "MemoryStore",
     "ModelAnswered",
     "ModelFailed",
     "Progress",
     "Question",
     "Rewrite",
+    "SQLiteStore",
+    "Session",
     "SessionEnded",
     "TaskEnded",
     "TaskGiven",

@@ -17,12 +17,13 @@ from kairos.agents.engagement import Engagement, Final, Said
 from kairos.agents.events import AgentEvent, TaskGiven
 from kairos.agents.plan import Plan
 from kairos.agents.result import AgentResult, AgentStoppedError
+from kairos.agents.sessions import Host, Session
 from kairos.contracts.placeholders import Template
 from kairos.contracts.rendering import feedback, of_context, rendered
 from kairos.exceptions import BudgetExceededError, ConfigError, ExecutionError
 from kairos.failure import FailurePolicy
 from kairos.models import Message, Model, ModelError, Text, as_messages
-from kairos.ports import Clock
+from kairos.ports import Clock, SessionStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -222,6 +223,21 @@ class Agent:
             )
         return _last(self._driven(None, history, inputs, record, watched=False))
 
+    def session(
+        self,
+        id: str | None = None,  # noqa: A002 - as the session has it
+        *,
+        store: SessionStore | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """Open a conversation of many tasks: one that the store has under that id, or a new one.
+
+        Without a store it is kept in memory, without an id under one that nobody else has.
+        `inputs` are what its tools see and its task is rendered with; they are not kept.
+        """
+        host = Host(self._given, self._conversation, self._engaged_in, self._tell)
+        return Session(host, store, id, inputs or {})
+
     def _given(self, task: Any, inputs: Mapping[str, Any] | None) -> TaskGiven:
         if task is not None:
             return TaskGiven(as_messages(task))
@@ -252,9 +268,15 @@ class Agent:
                 yield each
 
     def _engagement(self, plan: Plan | None = None, **more: Any) -> Engagement:
+        return self._engaged_in(self._conversation(plan), **more)
+
+    def _conversation(self, plan: Plan | None = None) -> Conversation:
+        return Conversation(plan or self._settings.plan, _window(self._settings))
+
+    def _engaged_in(self, conversation: Conversation, **more: Any) -> Engagement:
         settings = self._settings
         return Engagement(
-            Conversation(plan or settings.plan, _window(settings)),
+            conversation,
             settings.model,
             settings.desk,
             policy=settings.policy,

@@ -111,8 +111,8 @@ class AsyncCrew:
                 done = None
                 if isinstance(step, Decided):
                     made = step._replace(at=engagement.now)
-                    engagement.keep(made)
-                    self._made.append(made)
+                    self._made.append(made)  # first: who is cancelled now has it kept all the same
+                    await engagement.keep_async(made)
                     self._said.put_nowait(made)
                 elif step.kind == "person":
                     async with self._person:
@@ -121,8 +121,8 @@ class AsyncCrew:
                     done = await self._placed(call, step)
         except StopIteration as ended:
             finished: ToolFinished = ended.value._replace(at=engagement.now)
-            engagement.keep(finished)
             self._results.append(finished)
+            await engagement.keep_async(finished)
             self._said.put_nowait(finished)
         finally:
             steps.close()

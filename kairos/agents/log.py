@@ -1,0 +1,91 @@
+"""The events of a session on their way to its store."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+from kairos.agents.events import event_from_plain, event_to_plain
+from kairos.agents.stores import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kairos.agents.events import AgentEvent
+    from kairos.ports import SessionStore
+
+__all__ = ["Log", "both", "both_async"]
+
+
+class Log:
+    """The end of a session in its store: what is kept next has the number that is next here."""
+
+    def __init__(self, store: SessionStore, session: str) -> None:
+        self.store = store
+        self.session = session
+        self.length = 0
+        self._lock = threading.Lock()
+        # what waits for a disk or another process must not stand in an event loop's way
+        self._waits = not isinstance(store, MemoryStore)
+
+    def keep(self, event: AgentEvent) -> None:
+        """Keep an event.  Raises SessionConflictError where somebody else goes on."""
+        with self._lock:
+            self.store.append(self.session, self.length, [event_to_plain(event)])
+            self.length += 1
+
+    async def keep_async(self, event: AgentEvent) -> None:
+        """Do as `keep`, without blocking the event loop.
+
+        Who is cancelled meanwhile waits all the same: what may be kept has to be known to be.
+        """
+        if not self._waits:
+            self.keep(event)
+            return
+        keeping = asyncio.ensure_future(asyncio.to_thread(self.keep, event))
+        cancelled = False
+        while not keeping.done():
+            try:
+                await asyncio.shield(keeping)
+            except asyncio.CancelledError:
+                cancelled = True
+        if cancelled:
+            keeping.exception()
+            raise asyncio.CancelledError
+        keeping.result()
+
+    def read(self) -> list[AgentEvent]:
+        """Return all that is kept, and go on behind it."""
+        with self._lock:
+            found = [event_from_plain(each) for each in self.store.read(self.session)]
+            self.length = len(found)
+            return found
+
+
+def both(
+    first: Callable[[AgentEvent], None], second: Callable[[AgentEvent], None] | None
+) -> Callable[[AgentEvent], None]:
+    """Return what hands an event to one, and then to the other if there is one."""
+    if second is None:
+        return first
+
+    def kept(event: AgentEvent) -> None:
+        first(event)
+        second(event)
+
+    return kept
+
+
+def both_async(
+    first: Callable[[AgentEvent], Any], second: Callable[[AgentEvent], None] | None
+) -> Callable[[AgentEvent], Any]:
+    """Do as `both`, where the first is awaited."""
+    if second is None:
+        return first
+
+    async def kept(event: AgentEvent) -> None:
+        await first(event)
+        second(event)
+
+    return kept
