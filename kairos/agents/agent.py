@@ -13,7 +13,7 @@ from kairos.agents.async_driver import drive_async
 from kairos.agents.conversation import Conversation
 from kairos.agents.desk import Desk
 from kairos.agents.driver import drive
-from kairos.agents.engagement import Engagement, Final, Said
+from kairos.agents.engagement import Engagement, Final, Said, last_of, last_of_async
 from kairos.agents.events import AgentEvent, TaskGiven
 from kairos.agents.plan import Plan
 from kairos.agents.result import AgentResult, AgentStoppedError
@@ -155,7 +155,7 @@ class Agent:
         `record` is given every event before anything follows from it.  Whatever happens on the way
         is told by the result; raises only for what is wrong beforehand.
         """
-        return _last(self._driven(self._given(task, inputs), (), inputs, record, watched=False))
+        return last_of(self._driven(self._given(task, inputs), (), inputs, record, watched=False))
 
     async def run_async(
         self,
@@ -165,14 +165,9 @@ class Agent:
         record: Callable[[AgentEvent], None] | None = None,
     ) -> AgentResult:
         """Do as `run`, on the running event loop."""
-        given = self._given(task, inputs)
-        engagement = self._engagement(inputs=inputs or {}, record=record)
-        async with aclosing(drive_async(engagement, engagement.begin(given))) as said:
-            async for each in said:
-                self._tell(each)
-                if isinstance(each, Final):
-                    return each.result
-        raise RuntimeError("an agent has ended without its end")
+        return await last_of_async(
+            self._driven_async(self._given(task, inputs), inputs, record, watched=False)
+        )
 
     def stream(
         self,
@@ -188,7 +183,7 @@ class Agent:
         """
         return self._driven(self._given(task, inputs), (), inputs, record, watched=True)
 
-    async def stream_async(
+    def stream_async(
         self,
         task: Any = None,
         *,
@@ -196,12 +191,7 @@ class Agent:
         record: Callable[[AgentEvent], None] | None = None,
     ) -> AsyncGenerator[Said]:
         """Do as `stream`, on the running event loop."""
-        given = self._given(task, inputs)
-        engagement = self._engagement(inputs=inputs or {}, record=record, watched=True)
-        async with aclosing(drive_async(engagement, engagement.begin(given))) as said:
-            async for each in said:
-                self._tell(each)
-                yield each
+        return self._driven_async(self._given(task, inputs), inputs, record, watched=True)
 
     def resume(
         self,
@@ -221,7 +211,7 @@ class Agent:
                 expected="the events of a run, from its first on",
                 found="nothing" if not history else type(history[0]).__name__,
             )
-        return _last(self._driven(None, history, inputs, record, watched=False))
+        return last_of(self._driven(None, history, inputs, record, watched=False))
 
     def session(
         self,
@@ -267,6 +257,20 @@ class Agent:
                 self._tell(each)
                 yield each
 
+    async def _driven_async(
+        self,
+        task: TaskGiven,
+        inputs: Mapping[str, Any] | None,
+        record: Callable[[AgentEvent], None] | None,
+        *,
+        watched: bool,
+    ) -> AsyncGenerator[Said]:
+        engagement = self._engagement(inputs=inputs or {}, record=record, watched=watched)
+        async with aclosing(drive_async(engagement, engagement.begin(task))) as said:
+            async for each in said:
+                self._tell(each)
+                yield each
+
     def _engagement(self, plan: Plan | None = None, **more: Any) -> Engagement:
         return self._engaged_in(self._conversation(plan), **more)
 
@@ -295,14 +299,6 @@ def _window(settings: Settings) -> int | None:
         return None
     known: int | None = getattr(settings.model, "context_window", None)
     return known
-
-
-def _last(said: Generator[Said]) -> AgentResult:
-    with closing(said):
-        for each in said:
-            if isinstance(each, Final):
-                return each.result
-    raise RuntimeError("an agent has ended without its end")
 
 
 class _Kept:

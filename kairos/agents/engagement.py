@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import aclosing, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -44,6 +44,7 @@ from kairos.models.prices import PRICES
 from kairos.ports import Clock, SystemClock
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
     from contextlib import AbstractContextManager
 
     from kairos.agents.compaction import Cut
@@ -53,7 +54,17 @@ if TYPE_CHECKING:
     from kairos.exceptions import BudgetExceededError
     from kairos.models.prices import Price
 
-__all__ = ["Engagement", "Final", "Said", "ToolProgress", "ToolStarted", "joined", "unfinished"]
+__all__ = [
+    "Engagement",
+    "Final",
+    "Said",
+    "ToolProgress",
+    "ToolStarted",
+    "joined",
+    "last_of",
+    "last_of_async",
+    "unfinished",
+]
 
 
 _NOTHING = estimate(Request(()))
@@ -268,11 +279,18 @@ class Engagement:
     # --- the tools
 
     def bind(
-        self, call_id: str, cancelled: Callable[[], bool], tell: Callable[[Any], None]
+        self,
+        call_id: str,
+        attempt: Callable[[], Callable[[], bool]],
+        tell: Callable[[Any], None],
     ) -> Callable[[Tool, Mapping[str, Any]], Callable[[], Any]]:
-        """Return what puts arguments, and the context if it takes one, to a tool's function."""
+        """Return what puts arguments, and the context if it takes one, to a tool's function.
+
+        `attempt` begins an attempt and returns what tells that it was given up.
+        """
 
         def bound(tool: Tool, values: Mapping[str, Any]) -> Callable[[], Any]:
+            cancelled = attempt()
             named = tool.signature.context
             if named is None:
                 return lambda: tool.function(**values)
@@ -319,3 +337,21 @@ def unfinished(model: Model) -> ModelError:
     return ModelError(
         "interrupted", "the answer ended before it was whole", provider=model.provider
     )
+
+
+def last_of(said: Generator[Said]) -> AgentResult:
+    """Return the result of a task, once it is there."""
+    with closing(said):
+        for each in said:
+            if isinstance(each, Final):
+                return each.result
+    raise RuntimeError("an agent has ended without its end")
+
+
+async def last_of_async(said: AsyncGenerator[Said]) -> AgentResult:
+    """Do as `last_of`, on the running event loop."""
+    async with aclosing(said):
+        async for each in said:
+            if isinstance(each, Final):
+                return each.result
+    raise RuntimeError("an agent has ended without its end")

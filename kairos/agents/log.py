@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from kairos.agents.events import event_from_plain, event_to_plain
 from kairos.agents.stores import MemoryStore
+from kairos.exceptions import ConfigError
+from kairos.source import declared_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +18,9 @@ if TYPE_CHECKING:
     from kairos.agents.events import AgentEvent
     from kairos.ports import SessionStore
 
-__all__ = ["Log", "both", "both_async"]
+__all__ = ["Log", "both", "both_async", "named"]
+
+_LONGEST_ID = 200
 
 
 class Log:
@@ -89,3 +94,18 @@ def both_async(
         second(event)
 
     return kept
+
+
+def named(name: str | None) -> str:
+    """Return the id of a session, a new one for None.  Raises ConfigError for what is none."""
+    if name is None:
+        return uuid.uuid4().hex
+    good = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_ID
+    if good:
+        return name
+    raise ConfigError(
+        "this is no id of a session",
+        where=declared_here(),
+        expected=f"a text of 1 to {_LONGEST_ID} printable characters",
+        found=f"{len(name)} characters" if isinstance(name, str) else type(name).__name__,
+    )

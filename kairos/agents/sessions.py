@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kairos.agents.async_driver import drive_async
 from kairos.agents.conversation import Conversation
 from kairos.agents.driver import drive
-from kairos.agents.engagement import Engagement, Final, Said
+from kairos.agents.engagement import Engagement, Final, Said, last_of, last_of_async
 from kairos.agents.events import (
     AgentEvent,
     SessionEnded,
@@ -21,12 +20,11 @@ from kairos.agents.events import (
     TaskGiven,
 )
 from kairos.agents.limits import Used
-from kairos.agents.log import Log, both, both_async
+from kairos.agents.log import Log, both, both_async, named
 from kairos.agents.loop import Call, turns
 from kairos.agents.stores import MemoryStore
 from kairos.agents.transcript import Snapshot
 from kairos.exceptions import ConfigError, SessionConflictError
-from kairos.source import declared_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +38,6 @@ __all__ = ["Host", "Session"]
 
 _LEFT_OPEN = ("model_failed", "cancelled", "budget")
 """What ends a task from outside: it can be resumed."""
-
-_LONGEST_ID = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ class Session:
     ) -> None:
         self._host = host
         self._inputs = dict(inputs)
-        self._log = Log(MemoryStore() if store is None else store, _named(name))
+        self._log = Log(MemoryStore() if store is None else store, named(name))
         self._busy = threading.Lock()
         self._closed = self._ended = False
         self._conversation: Conversation | None = None
@@ -164,7 +160,7 @@ class Session:
         `inputs` are added to the session's own.  Raises SessionConflictError, and StoreError where
         the store fails: then nothing has happened that is not kept.
         """
-        return _last(self._work(task, inputs, record, watched=False))
+        return last_of(self._work(task, inputs, record, watched=False))
 
     async def send_async(
         self,
@@ -174,7 +170,7 @@ class Session:
         record: Callable[[AgentEvent], None] | None = None,
     ) -> AgentResult:
         """Do as `send`, on the running event loop."""
-        return await _last_async(self._work_async(task, inputs, record, watched=False))
+        return await last_of_async(self._work_async(task, inputs, record, watched=False))
 
     def stream(
         self,
@@ -209,7 +205,7 @@ class Session:
 
         What was answered is not asked for again, and no call that finished is made again.
         """
-        return _last(self._work(_GO_ON, inputs, record, watched=False))
+        return last_of(self._work(_GO_ON, inputs, record, watched=False))
 
     async def resume_async(
         self,
@@ -218,7 +214,7 @@ class Session:
         record: Callable[[AgentEvent], None] | None = None,
     ) -> AgentResult:
         """Do as `resume`, on the running event loop."""
-        return await _last_async(self._work_async(_GO_ON, inputs, record, watched=False))
+        return await last_of_async(self._work_async(_GO_ON, inputs, record, watched=False))
 
     def fork(self, id: str | None = None) -> Session:  # noqa: A002 - as the session has it
         """Begin another session with all that was said in this one; both go on by themselves.
@@ -395,33 +391,3 @@ class Session:
 
 _GO_ON = object()
 """Given in the place of a task: the one that is unfinished."""
-
-
-def _named(name: str | None) -> str:
-    if name is None:
-        return uuid.uuid4().hex
-    good = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_ID
-    if good:
-        return name
-    raise ConfigError(
-        "this is no id of a session",
-        where=declared_here(),
-        expected=f"a text of 1 to {_LONGEST_ID} printable characters",
-        found=f"{len(name)} characters" if isinstance(name, str) else type(name).__name__,
-    )
-
-
-def _last(said: Generator[Said]) -> AgentResult:
-    with closing(said):
-        for each in said:
-            if isinstance(each, Final):
-                return each.result
-    raise RuntimeError("an agent has ended without its end")
-
-
-async def _last_async(said: AsyncGenerator[Said]) -> AgentResult:
-    async with aclosing(said):
-        async for each in said:
-            if isinstance(each, Final):
-                return each.result
-    raise RuntimeError("an agent has ended without its end")
