@@ -40,6 +40,7 @@ class AsyncCrew:
         self._loop = asyncio.get_running_loop()
         self._person = asyncio.Lock()
         self._over = False
+        self._gone: dict[str, threading.Event] = {}
         self._made: list[Decided] = []
         self._results: list[ToolFinished] = []
         self.called = Called(())
@@ -102,7 +103,11 @@ class AsyncCrew:
         def tell(value: Any) -> None:
             self._loop.call_soon_threadsafe(self._tell, call, value)
 
-        bind = engagement.bind(call.id, lambda: self._over, tell)
+        def attempt() -> Callable[[], bool]:
+            gone = self._gone[call.id] = threading.Event()
+            return lambda: self._over or gone.is_set()
+
+        bind = engagement.bind(call.id, attempt, tell)
         steps = carry_out(call, engagement.desk, bind, self._decided.get(call.id))
         done: Done | None = None
         try:
@@ -146,7 +151,7 @@ class AsyncCrew:
         if step.kind == "tool":
             self._said.put_nowait(ToolStarted(call.id, call.name))
         began = clock.monotonic()
-        gone = threading.Event()
+        gone = self._gone[call.id] if step.kind == "tool" else threading.Event()
         limit = asyncio.timeout(step.timeout)
         try:
             async with limit:
@@ -165,6 +170,8 @@ class AsyncCrew:
         except BaseException as error:  # a tool may raise anything at all
             if isinstance(error, GeneratorExit) and _is_closed(error):
                 raise
+            if limit.expired():
+                return Done(fate="timeout", seconds=clock.monotonic() - began)
             return Done(error=error, seconds=clock.monotonic() - began)
         finally:
             gone.set()
@@ -205,6 +212,7 @@ class AsyncCrew:
             async for part in parts:
                 found.append(part)
                 self._tell(call, part)
+                await asyncio.sleep(0)  # it may be one that never waits, and could not be cancelled
         finally:
             await parts.aclose()
         return joined(found)

@@ -28,7 +28,7 @@ class Beside:
         return self.submit(awaitable).result()
 
     def close(self) -> None:
-        """Cancel what is left, and stop."""
+        """Cancel what is left, and stop; what does not let itself be cancelled is left behind."""
 
         async def end() -> None:
             left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
@@ -37,7 +37,11 @@ class Beside:
             await asyncio.wait(left, timeout=1.0) if left else None
             await self._loop.shutdown_asyncgens()
 
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
+        ending = end()
+        try:
+            asyncio.run_coroutine_threadsafe(ending, self._loop).result(2.0)
+        except TimeoutError:  # something blocks the loop: its thread ends with the program
+            ending.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(1.0)
         if not self._thread.is_alive():
@@ -50,3 +54,8 @@ async def _awaiting(awaitable: Any) -> Any:
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as stop:
         # they would end the loop, and whoever waits for an answer would wait for ever
         raise RuntimeError(type(stop).__name__) from None
+    except Exception:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # nobody is there who would hear of it
+            raise asyncio.CancelledError from None
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
 import queue
@@ -27,25 +28,30 @@ __all__ = ["Crew"]
 _LOOK = 0.05
 """How often, in seconds, a flag is looked at that tells nobody of its change."""
 
+_UNREAD = 1000
+"""How many partial results a generator may be ahead of whoever reads them."""
+
 
 class _Job:
     """One call on its way: its steps, and what of it is running."""
 
-    __slots__ = ("began", "call", "deadline", "doing", "gone", "started", "steps", "stop")
+    __slots__ = ("began", "call", "deadline", "doing", "gone", "steps", "stop", "tries")
 
     def __init__(self, call: ToolCall) -> None:
         self.call = call
         self.steps: Steps | None = None
         self.doing: Do | None = None
         self.gone = False
-        self.started = False
+        self.tries = 0
         self.began = 0.0
         self.deadline: float | None = None
         self.stop: Callable[[], Any] | None = None
 
-    def is_gone(self) -> bool:
-        """Whether nobody waits for it any longer."""
-        return self.gone
+    def attempt(self) -> Callable[[], bool]:
+        """Begin another attempt; returns what tells that nobody waits for it any longer."""
+        self.tries += 1
+        this = self.tries
+        return lambda: self.gone or self.tries != this
 
 
 class _Turn:
@@ -114,7 +120,7 @@ class Crew:
             turn.news.put(lambda: None if job.gone else turn.said.append(told))
 
         engagement = self._engagement
-        bind = engagement.bind(job.call.id, job.is_gone, tell)
+        bind = engagement.bind(job.call.id, job.attempt, tell)
         job.steps = carry_out(job.call, engagement.desk, bind, decided)
         self._move(turn, job, None, alone=alone)
 
@@ -210,7 +216,13 @@ class Crew:
 
         def tell(value: Any) -> None:
             told = ToolProgress(job.call.id, job.call.name, value)
-            turn.news.put(lambda: None if job.gone else turn.said.append(told))
+
+            def read() -> None:
+                running.unread.release()
+                if job.stop == running.cancel and not job.gone:
+                    turn.said.append(told)
+
+            turn.news.put(read)
 
         def work() -> None:
             value, error = running.outcome(tell)
@@ -261,16 +273,19 @@ class Crew:
             pass
         else:
             news()
+            for _ in range(turn.news.qsize()):  # no more: a tool may bring news without end
+                turn.news.get_nowait()()
         if engagement.cancelled:
             return "cancelled"
         now = engagement.clock.monotonic()
         for job in turn.jobs.values():
-            if job.deadline is not None and now >= job.deadline and turn.news.empty():
+            if job.deadline is not None and now >= job.deadline:
                 self._give_up(job)
                 self._over(turn, job, Done(fate="timeout", seconds=now - job.began))
         return "seconds" if until is not None and now >= until else None
 
     def _give_up(self, job: _Job) -> None:
+        job.tries += 1  # whoever asks whether it is waited for is told that it is not
         stop, job.stop = job.stop, None
         if stop is not None:
             stop()
@@ -307,6 +322,7 @@ class _Running:
         self._lock = threading.Lock()
         self._cancelled = False
         self._stop: Callable[[], Any] | None = None
+        self.unread = threading.Semaphore(_UNREAD)
 
     def outcome(self, tell: Callable[[Any], None]) -> tuple[Any, BaseException | None]:
         """Return the value or the error; partial results are told as they come."""
@@ -326,6 +342,8 @@ class _Running:
         found = []
         try:
             for part in parts:
+                while not (self._cancelled or self.unread.acquire(timeout=_LOOK)):
+                    pass
                 if self._cancelled:
                     break
                 found.append(part)
@@ -356,6 +374,7 @@ async def _drained_async(parts: Any, tell: Callable[[Any], None]) -> Any:
         async for part in parts:
             found.append(part)
             tell(part)
+            await asyncio.sleep(0)  # it may be one that never waits, and could not be cancelled
     finally:
         await parts.aclose()
     return joined(found)
