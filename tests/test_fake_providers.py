@@ -6,7 +6,10 @@ What an SDK makes of a fault is written down here as it is, wrong or not: an ada
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -36,6 +39,7 @@ from kairos.testing import (
     NoUsage,
     Received,
     Refuse,
+    Reply,
     Say,
     SlowHeaders,
     Stall,
@@ -1154,3 +1158,87 @@ def test_all_events_may_go_out_together(fake: FakeProviders, api: str) -> None:
 
     assert whole.text == list("a longer text")
     assert cut.error is not None
+
+
+# -- mistakes of whoever tests --------------------------------------------------------------------
+
+
+def test_what_does_not_listen_yet_has_no_address() -> None:
+    for ask in (lambda: FakeProviders().url, FakeProviders().environ, FakeProviders().down):
+        with pytest.raises(ConfigError, match="do not listen yet"):
+            contextlib.ExitStack().enter_context(ask())  # type: ignore[type-var,arg-type]
+
+
+def test_it_is_entered_once_at_a_time(fake: FakeProviders) -> None:
+    with pytest.raises(ConfigError, match="listen already"):
+        fake.__enter__()
+    assert not call(fake.url, "anthropic").error
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        lambda fake: fake.reply("x", on="1"),
+        lambda fake: fake.reply("x", on=True),
+        lambda fake: fake.reply("x", model=3),
+        lambda fake: fake.reply("x", provider=3),
+        lambda fake: fake.reply("x", stop=3),
+        lambda fake: fake.reply("x", usage={"input_tokens": 3}),
+        lambda fake: fake.reply(Reply((Say("x"),)), stop="length"),
+        lambda fake: fake.reply(Status(200)),
+        lambda fake: fake.reply(Status("429")),
+        lambda fake: fake.reply(Status(429, retry_after="\u0663")),
+        lambda fake: fake.reply(Status(429, headers={"x": "a\nb"})),
+        lambda fake: fake.script(["one", "two"]),
+        lambda fake: fake.answer("x"),
+        lambda fake: fake.answer(Reply("x")),
+        lambda _: FakeProviders(models="gpt-5-mini"),
+        lambda _: FakeProviders(keys="sk"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_when_it_is_arranged(
+    fake: FakeProviders, arrange: Any
+) -> None:
+    with pytest.raises(ConfigError):
+        arrange(fake)
+    assert fake.left == 0
+
+
+def test_nothing_of_a_key_or_a_cookie_is_kept(fake: FakeProviders) -> None:
+    headers = {"x-api-key": "two words", "cookie": "sid=abc; t=def", "proxy-authorization": "b xyz"}
+    request = urllib.request.Request(f"{fake.url}/v1/messages", b"{}", headers)  # noqa: S310
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(request)  # noqa: S310
+    kept = fake.requests[0].headers
+    assert (kept["x-api-key"], kept["cookie"]) == ("[REDACTED]", "[REDACTED]")
+    assert kept["proxy-authorization"] == "b [REDACTED]"
+
+
+def test_a_body_in_chunks_is_read(fake: FakeProviders) -> None:
+    asked = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+    port = int(fake.url.rpartition(":")[2])
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    for _ in range(2):  # on the same connection, which nothing is left over in
+        connection.request(
+            "POST",
+            "/v1/chat/completions",
+            iter([asked[:9], asked[9:]]),
+            {"authorization": "Bearer x"},
+            encode_chunked=True,
+        )
+        assert json.loads(connection.getresponse().read())["choices"][0]["finish_reason"] == "stop"
+    connection.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of it in the middle")
+@pytest.mark.parametrize("fault", [Delay(30), Stall(30, at=2)])
+def test_a_client_that_hangs_up_is_noticed_in_the_middle_of_a_silence(
+    fake: FakeProviders, fault: Any
+) -> None:
+    fake.reply("one two three", fault)
+    assert call(fake.url, "anthropic", "async-stream", timeout=0.2).error
+    gone = threading.Event()
+    for _ in range(200):
+        if fake.hung_up or gone.wait(0.02):
+            break
+    assert fake.hung_up == 1

@@ -103,6 +103,25 @@ class Reply:
     usage: TokenUsage | None = None
     error: ModelError | None = None
 
+    def __post_init__(self) -> None:
+        for name, given, kinds in (
+            ("contents", self.contents, _CONTENTS),
+            ("faults", self.faults, FAULTS),
+        ):
+            if not isinstance(given, tuple) or not all(isinstance(one, kinds) for one in given):
+                raise ConfigError(
+                    f"{name} of a Reply are none",
+                    expected=f"a tuple such as ({kinds[0].__name__}(...),)",
+                    found=type(given).__name__,
+                )
+        for name, value, kind in (("stop", self.stop, str), ("usage", self.usage, TokenUsage)):
+            if value is not None and not isinstance(value, kind):
+                raise ConfigError(
+                    f"{name} of a Reply is none",
+                    expected=kind.__name__,
+                    found=type(value).__name__,
+                )
+
 
 Given: TypeAlias = str | Content | Fault | Reply | ModelError | Iterable[Any]
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from kairos.exceptions import ConfigError
 from kairos.models.reply import TokenUsage
 from kairos.security import MASK
 from kairos.testing.faults import Body, Framing, NoUsage, Status
@@ -67,8 +68,8 @@ class FakeProviders:
         models: frozenset[str] | set[str] | None = None,
         keys: frozenset[str] | set[str] | None = None,
     ) -> None:
-        self._models = models
-        self._keys = keys
+        self._models = _names("models", models)
+        self._keys = _names("keys", keys)
         self._script = Script()
         self._server = Server(self._answer, self._finished)
         self._lock = threading.Lock()
@@ -80,7 +81,12 @@ class FakeProviders:
         self._seals: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        """Start to listen."""
+        """Start to listen.  Raises ConfigError where it does already."""
+        if self._server.listens:
+            raise ConfigError(
+                "these FakeProviders listen already",
+                fix="make others: with FakeProviders() as more",
+            )
         self._server.start()
         return self
 
@@ -97,7 +103,14 @@ class FakeProviders:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a path: OpenAI's clients want `/v1` behind it."""
+        """Where it listens, without a path: OpenAI's clients want `/v1` behind it.
+
+        Raises ConfigError before it has begun to.
+        """
+        if not self._server.port:
+            raise ConfigError(
+                "these FakeProviders do not listen yet", fix="with FakeProviders() as fake: ..."
+            )
         return f"http://127.0.0.1:{self._server.port}"
 
     def environ(self, key: str = "fake-key") -> dict[str, str]:
@@ -130,6 +143,10 @@ class FakeProviders:
         given is the answer from the request itself.  Raises ConfigError for what is no reply.
         """
         one = given[0] if len(given) == 1 else given
+        if isinstance(one, Reply) and (stop, usage) != (None, None):
+            raise ConfigError(
+                "a Reply says its own stop and usage", fix="Reply(..., stop=, usage=)"
+            )
         self._script.add(reply_of(one, stop=stop, usage=usage), provider, model, on)
         return self
 
@@ -137,6 +154,8 @@ class FakeProviders:
         self, *replies: Given, provider: str | None = None, model: str | None = None
     ) -> FakeProviders:
         """Arrange one reply after the other; several contents of one reply stand in a tuple."""
+        if len(replies) == 1 and isinstance(replies[0], list):
+            raise ConfigError("this is a list of replies", fix="script(*replies)")
         for given in replies:
             self._script.add(reply_of(given), provider, model, None)
         return self
@@ -162,6 +181,7 @@ class FakeProviders:
     @contextlib.contextmanager
     def down(self) -> Iterator[None]:
         """Refuse connections for a while: the port is closed, and open again behind the block."""
+        _ = self.url  # what does not listen cannot stop to
         self._server.stop()
         try:
             yield
@@ -192,6 +212,11 @@ class FakeProviders:
     def most_open(self) -> int:
         """How many requests were being answered at the same time, at most."""
         return self._most_open
+
+    @property
+    def hung_up(self) -> int:
+        """How many answers a client did not wait for: it closed its connection before their end."""
+        return self._server.hung_up
 
     # --- meanwhile
 
@@ -267,6 +292,16 @@ class FakeProviders:
         if asked and self._models is not None and asked.model not in self._models:
             return dialect.unknown_model(asked.model), asked
         return problem, asked
+
+
+def _names(option: str, given: Any) -> frozenset[str] | None:
+    if given is None:
+        return None
+    if isinstance(given, str) or not all(isinstance(one, str) for one in given):
+        raise ConfigError(
+            f"{option}= of FakeProviders is no set of names", expected=f"{option}={{'...'}}"
+        )
+    return frozenset(given)
 
 
 def _reply(

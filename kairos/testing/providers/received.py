@@ -12,6 +12,8 @@ from kairos.testing.providers.dialect import Asked
 __all__ = ["KEY_HEADERS", "Received", "masked"]
 
 KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+_SCHEMED = ("authorization", "proxy-authorization")
+_SECRET = (*KEY_HEADERS, *_SCHEMED, "cookie")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,10 @@ class Received:
 
 
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers, their names in small letters, with keys masked."""
+    """Return headers, their names in small letters, with keys masked: only a scheme is left."""
     return {
-        name: (value.partition(" ")[0] + f" {MASK}" if " " in value else MASK)
-        if name in (*KEY_HEADERS, "cookie")
-        else value
+        name: f"{value.partition(' ')[0]} {MASK}"
+        if name in _SCHEMED and " " in value
+        else (MASK if name in _SECRET else value)
         for name, value in headers.items()
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from kairos.exceptions import ConfigError
 from kairos.testing import replies
+from kairos.testing.faults import Status
 from kairos.testing.replies import Given, Reply, reply_of
 
 if TYPE_CHECKING:
@@ -51,13 +52,17 @@ class Script:
             queue = self._lane(provider, model)
             if on is None:
                 queue.waiting.append(reply)
-            elif on < 1:
-                raise ConfigError("calls are counted from 1", found=str(on))
+            elif type(on) is not int or on < 1:
+                raise ConfigError("calls are counted from 1", found=repr(on)[:40])
             else:
                 queue.numbered[on] = reply
 
     def answer(self, function: Answering, provider: str | None, model: str | None) -> None:
         """Have a function answer what no arranged reply does."""
+        if not callable(function):
+            raise ConfigError(
+                "what answers is no function", found=type(function).__name__, fix="reply(...)"
+            )
         with self._lock:
             self._lane(provider, model).answering = function
 
@@ -95,8 +100,12 @@ class Script:
     def _lane(self, provider: str | None, model: str | None) -> _Queue:
         if provider is not None and provider not in PROVIDERS:
             raise ConfigError(
-                "there is no such provider", expected=", ".join(PROVIDERS), found=provider[:40]
+                "there is no such provider",
+                expected=", ".join(PROVIDERS),
+                found=str(provider)[:40],
             )
+        if model is not None and not isinstance(model, str):
+            raise ConfigError("a model has a name", found=type(model).__name__)
         return self._lanes.setdefault((provider, model), _Queue())
 
 
@@ -106,7 +115,26 @@ def _sendable(reply: Reply) -> Reply:
             "a provider cannot send a ModelError",
             fix="arrange what it does send: Status(429), Cut(), StreamError(), ...",
         )
+    for fault in reply.faults:
+        if isinstance(fault, Status):
+            _check_status(fault)
     return reply
+
+
+def _check_status(status: Status) -> None:
+    """Refuse at once what would end a connection later, and puzzle whoever tests."""
+    if type(status.code) is not int or not 300 <= status.code <= 599:  # noqa: PLR2004 - HTTP's own
+        raise ConfigError(
+            "Status is an error or a redirect",
+            expected="300 to 599",
+            found=repr(status.code)[:40],
+            fix="Body(...) for a good status",
+        )
+    after = status.retry_after
+    said = {**status.headers, **({"retry-after": after} if isinstance(after, str) else {})}
+    for name, value in said.items():
+        if not (isinstance(value, str) and f"{name}{value}".isprintable() and value.isascii()):
+            raise ConfigError(f"a header cannot be sent: {name!r:.40}", expected="printable ASCII")
 
 
 def _lanes_of(received: Received) -> list[_Lane]:

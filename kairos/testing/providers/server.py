@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import select
 import socket
 import struct
 import threading
+import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -19,6 +21,7 @@ __all__ = ["Call", "Server"]
 
 # How long a function that answers may go on behind the end of the test.
 _LAST_WORDS = 1.0
+_LOOK = 0.05  # seconds between looks at whether the server is being stopped
 
 
 class Call(NamedTuple):
@@ -43,7 +46,18 @@ class Server:
         self._finished = finished
         self._listening: _Listening | None = None
         self._thread: threading.Thread | None = None
+        self._hung_up = 0
         self.port = 0
+
+    @property
+    def listens(self) -> bool:
+        """Whether its port is open."""
+        return self._listening is not None
+
+    @property
+    def hung_up(self) -> int:
+        """How many answers were given to nobody: the client had closed its connection."""
+        return self._hung_up + (self._listening.hung_up if self._listening else 0)
 
     def start(self) -> None:
         """Listen."""
@@ -66,6 +80,7 @@ class Server:
         self._listening.server_close()
         self._listening.hang_up()
         self._thread.join()
+        self._hung_up += self._listening.hung_up
         self._listening = self._thread = None
 
 
@@ -83,6 +98,7 @@ class _Listening(ThreadingHTTPServer):
         self.answer = answer
         self.finished = finished
         self.closing = threading.Event()
+        self.hung_up = 0
         self._changed = threading.Condition()
         self._connections: set[socket.socket] = set()
         super().__init__(address, _Handler)
@@ -95,6 +111,11 @@ class _Listening(ThreadingHTTPServer):
         with self._changed:
             self._connections.add(request)
         super().process_request(request, client_address)
+
+    def lost(self) -> None:
+        """Count a client that has hung up."""
+        with self._changed:
+            self.hung_up += 1
 
     def shutdown_request(self, request: Any) -> None:
         """Close the connection, and forget it."""
@@ -141,6 +162,10 @@ class _Handler(BaseHTTPRequestHandler):
         wire = self._listening.answer(self._call())
         try:
             self._send(wire)
+        except OSError:
+            self.close_connection = True
+            if not self._listening.closing.is_set():
+                self._listening.lost()
         finally:
             self._listening.finished()
 
@@ -161,10 +186,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _call(self) -> Call:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers.get("content-length") or 0))
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            body = b"".join(self._chunks())
+        else:
+            body = self.rfile.read(int(headers.get("content-length") or 0))
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         return Call(self.command, self.path, headers, body)
+
+    def _chunks(self) -> Iterator[bytes]:
+        """Read what a client sends without having said how much it is."""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            continue
 
     def _send_head(self, head: Head) -> None:
         self._pause(head.delay)
@@ -189,8 +225,23 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
 
     def _pause(self, seconds: float) -> None:
-        if seconds:
+        """Say nothing, until the time is over, the server is stopped, or the client hangs up."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._listening.closing.is_set():
+            if self._gone(min(left, _LOOK)):
+                raise ConnectionResetError
+
+    def _gone(self, seconds: float) -> bool:
+        """Wait for the client to close its end, and say whether it did."""
+        if not self._hears_of_the_end:
             self._listening.closing.wait(seconds)
+            return False
+        poll = select.poll()
+        poll.register(self.connection, select.POLLRDHUP)
+        return bool(poll.poll(seconds * 1000.0))
+
+    _hears_of_the_end = hasattr(select, "POLLRDHUP")
+    """Elsewhere than on Linux a client that hangs up is noticed when something is sent to it."""
 
     def _hang_up(self, *, reset: bool) -> None:
         self.close_connection = True
