@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -237,7 +238,7 @@ def lines_of(text: str) -> list[str]:
 
 def shown(arguments: dict[str, Any], *, full: bool = False, question: str = "") -> list[str]:
     asked = Question("delete", "write", arguments, HASH, question, "1")
-    return lines_of(on_terminal._Shown(asked).text(lasting=False, full=full))
+    return lines_of(on_terminal._Shown(asked, io.StringIO()).text(lasting=False, full=full))
 
 
 def held(lines: list[str]) -> None:

@@ -84,7 +84,9 @@ class Crew:
         turn = _Turn(self, calls)
         engagement = self._engagement
         wake = engagement.clock.subscribe(lambda: turn.news.put(lambda: None))
-        alone = len(calls) == 1 and not engagement.signalled and engagement.until is None
+        # Who watches is told that a call begins, and not when it is over.
+        waited = engagement.signalled or engagement.watched or engagement.until is not None
+        alone = len(calls) == 1 and not waited
         stop: AgentStop | None = None
         try:
             for job in turn.jobs.values():

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from kairos.agents.authority import Allow, Deny, Question
 from kairos.redaction.visible import visible
@@ -52,24 +52,29 @@ class TerminalApproval:
     To `a` the same tool is allowed the very same arguments again for as long as this object
     lives, and each time that is shown.  It is not offered for what leaves this system
     (`external`): a second payment is not the first one, whatever its arguments.
+
+    `stream` is where it asks; without one, wherever standard error leads by then.
     """
 
-    def __init__(self, *, remember: bool = True) -> None:
+    def __init__(self, *, remember: bool = True, stream: TextIO | None = None) -> None:
         self._remember = remember
+        self._stream = stream
         self._allowed: set[tuple[str, str]] = set()
 
     async def __call__(self, question: Question) -> Allow | Deny:
         """Ask, and return what was answered."""
-        terminal = _terminal()
+        stream = self._stream or sys.stderr
+        terminal = _terminal(stream)
         if terminal is None:
             return Deny("there is no terminal to ask on")
         call = (question.tool, question.hash)
         async with _turn():
             if call in self._allowed:
-                _write(f"{visible(question.tool)} {question.hash[:_HASH]}: allowed as before\n")
+                told = f"{visible(question.tool)} {question.hash[:_HASH]}"
+                _write(stream, f"{told}: allowed as before\n")
                 return Allow("allowed as before on the terminal")
             lasting = self._remember and bool(question.hash) and question.effect != "external"
-            answer = await _asked(question, terminal, lasting=lasting)
+            answer = await _asked(question, terminal, stream, lasting=lasting)
         if answer == "a" and lasting:
             self._allowed.add(call)
         elif answer not in _YES:
@@ -88,22 +93,22 @@ async def _turn() -> AsyncIterator[None]:
         _one_at_a_time.release()
 
 
-async def _asked(question: Question, terminal: int, *, lasting: bool) -> str:
-    shown = _Shown(question)
+async def _asked(question: Question, terminal: int, stream: TextIO, *, lasting: bool) -> str:
+    shown = _Shown(question, stream)
     full = not shown.is_cut
     answer = ""
     _forget_what_was_typed(terminal)
     try:
-        _write(shown.text(lasting=lasting, full=False))
-        answer = await _line(terminal)
+        _write(stream, shown.text(lasting=lasting, full=False))
+        answer = await _line(terminal, stream)
         while answer == "f" and not full:
             full = True
             _forget_what_was_typed(terminal)
-            _write(shown.text(lasting=lasting, full=True))
-            answer = await _line(terminal)
+            _write(stream, shown.text(lasting=lasting, full=True))
+            answer = await _line(terminal, stream)
     except asyncio.CancelledError:
         _forget_what_was_typed(terminal)
-        _write("\nnot answered: denied\n")
+        _write(stream, "\nnot answered: denied\n")
         raise
     return answer
 
@@ -114,8 +119,9 @@ async def _asked(question: Question, terminal: int, *, lasting: bool) -> str:
 class _Shown:
     """A question as it is written on the terminal."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, stream: Any) -> None:
         self._question = question
+        self._stream = stream
         given = dict(question.arguments)
         told = redact_sensitive(given)
         self._masked = told != given
@@ -125,8 +131,8 @@ class _Shown:
     def text(self, *, lasting: bool, full: bool) -> str:
         """Return all of it, the last line open for the answer."""
         question = self._question
-        marks = _marks()
-        width = _width()
+        marks = _marks(self._stream)
+        width = _width(self._stream)
         lines = [f"{marks.asks} may this call be made?"]
         head = f"{visible(question.tool)}  effect: {visible(question.effect)}"
         if question.hash:
@@ -171,17 +177,17 @@ class _Marks(NamedTuple):
 _ASCII = _Marks("?", "| ", "...")
 
 
-def _marks() -> _Marks:
+def _marks(stream: Any) -> _Marks:
     try:
-        "".join(_Marks()).encode(getattr(sys.stderr, "encoding", None) or "ascii")
+        "".join(_Marks()).encode(getattr(stream, "encoding", None) or "utf-8")
     except (LookupError, UnicodeEncodeError):
         return _ASCII
     return _Marks()
 
 
-def _width() -> int:
+def _width(stream: Any) -> int:
     try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError, AttributeError):
         columns = 80
     return max(columns or 80, _NARROW) - 1
@@ -205,8 +211,7 @@ def _wrapped(line: str, width: int) -> Iterator[str]:
     yield line[start:]
 
 
-def _write(text: str) -> None:
-    stream = sys.stderr
+def _write(stream: Any, text: str) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     with contextlib.suppress(OSError, ValueError, AttributeError):
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -218,14 +223,14 @@ def _write(text: str) -> None:
 
 def can_ask() -> bool:
     """Return whether there is a terminal on which somebody can be asked."""
-    return _terminal() is not None
+    return _terminal(sys.stderr) is not None
 
 
-def _terminal() -> int | None:
+def _terminal(stream: Any) -> int | None:
     """Return where answers are read from; None where nobody would see the question or answer it."""
     try:
         number = sys.stdin.fileno()
-        if not (os.isatty(number) and sys.stderr.isatty()):
+        if not (os.isatty(number) and stream.isatty()):
             return None
     except (OSError, ValueError, AttributeError):
         return None
@@ -250,13 +255,13 @@ def _forget_what_was_typed(terminal: int) -> None:
             termios.tcflush(terminal, termios.TCIFLUSH)
 
 
-async def _line(terminal: int) -> str:
+async def _line(terminal: int, stream: TextIO) -> str:
     """Return a line, in lower case and stripped; nothing at the end of the input."""
     typed = b""
     while not typed.endswith((b"\n", b"\r", b"\x03", b"\x04")):
         more = await _typed(terminal)
         if not more:
-            _write("\n")
+            _write(stream, "\n")
             return ""
         typed += more
     if len(typed) > _LONGEST_ANSWER:

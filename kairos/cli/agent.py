@@ -26,7 +26,7 @@ from kairos.cli.agent_parts import (
     tools_of,
 )
 from kairos.cli.agent_result import Asked, Totals, closing, document, interrupted, stopped
-from kairos.cli.agent_screen import Screen
+from kairos.cli.agent_screen import Heard, Screen
 from kairos.cli.lines import marks_for
 from kairos.cli.output import Stop, as_json, clean, give, stdout_kept, wants_color
 from kairos.cli.run import INTERRUPTED, TERMINATED, terminated
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from kairos.agents import Agent, Question
     from kairos.agents.engagement import Said
     from kairos.agents.events import AgentEvent
+    from kairos.cli.output import Relay
 
 __all__ = ["AgentOptions", "run_agent"]
 
@@ -82,7 +83,7 @@ def run_agent(options: AgentOptions) -> int:
         raise Stop("what is to be done?", expected='kairos agent "TASK", or - for standard input')
     with stdout_kept() as (stdout, relay), contextlib.ExitStack() as held:
         try:
-            work = _Work(options, stdout, relay.target, held)
+            work = _Work(options, stdout, relay, held)
             return work.converse(task) if options.interactive else work.once(task)
         except Stop:
             raise
@@ -121,16 +122,20 @@ class _Work:
     """An agent, where it is seen, and what it brought."""
 
     def __init__(
-        self, options: AgentOptions, stdout: TextIO, stderr: TextIO, held: contextlib.ExitStack
+        self, options: AgentOptions, stdout: TextIO, relay: Relay, held: contextlib.ExitStack
     ) -> None:
+        stderr: TextIO = relay.target
         self._options = options
         self._stdout = stdout
-        self._between = marks_for(sys.stderr).between
+        self._between = marks_for(stderr).between
         color = wants_color(stderr, no_color=options.no_color)
         quiet = options.as_json or options.events or options.output_contract is not None
         reasoning = color and not quiet if options.reasoning is None else options.reasoning
         text = stdout if stdout.isatty() and not quiet else None
         self._screen = Screen(text, stderr, color=color, reasoning=reasoning)
+        self._approve = _Approving(self._screen, stderr)
+        relay.target = Heard(self._screen, stderr)
+        held.callback(self._screen.end)
         model = model_of(options.model)
         self._agent = self._made(model, held)
         self._asked = Asked(str(model.provider), str(model.name), None)
@@ -174,7 +179,7 @@ class _Work:
             allow=list(options.allow) or None,
             read_only=options.read_only,
             dry_run=options.dry_run,
-            approve=_Approving(self._screen),
+            approve=self._approve,
             max_usd=options.max_usd,
             max_iterations=options.max_iterations,
             max_tool_calls=options.max_tool_calls,
@@ -298,9 +303,9 @@ class _Work:
 class _Approving:
     """Asks on the terminal, while nothing else is shown there."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, stream: TextIO) -> None:
         self._screen = screen
-        self._ask = TerminalApproval()
+        self._ask = TerminalApproval(stream=stream)
 
     async def __call__(self, question: Question) -> Any:
         with self._screen.paused():

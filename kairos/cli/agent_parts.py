@@ -20,8 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import ModuleType
 
-__all__ = ["Modules", "contract_of", "guards_of", "instructions_of", "model_of", "store_of"]
-__all__ += ["task_of", "tools_of"]
+__all__ = [
+    "Modules",
+    "contract_of",
+    "guards_of",
+    "instructions_of",
+    "model_of",
+    "store_of",
+    "task_of",
+    "tools_of",
+]
 
 _GLOB = frozenset("*?[")
 
@@ -98,7 +106,10 @@ def tools_of(given: Sequence[str], modules: Modules) -> list[Any]:
     found: list[Any] = []
     for name in _split(given):
         if _is_module(name):
-            found += _laid_out(modules.member(name, "tool"))
+            value = modules.member(name, "tool")
+            if isinstance(value, type):
+                raise Stop(f"{clean(name)} is no tool", found="a class")
+            found += _laid_out(value)
         elif _GLOB & {*name}:
             several = load_extensions("kairos.tools", allowlist=[name])
             if not several:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kairos.agents.engagement import Said
 
-__all__ = ["Screen"]
+__all__ = ["Heard", "Screen"]
 
 _SHOWN = 160  # characters of a call's arguments
 _DIM, _GREEN, _RED, _YELLOW = "2", "32", "1;31", "33"
@@ -47,8 +47,9 @@ class Screen:
         self._color = color
         self._reasoning = reasoning
         self._lock = threading.Lock()
-        self._waiting: list[Said] | None = None
+        self._waiting: list[Said | str] | None = None
         self._open: TextIO | None = None
+        self._printed = ""
         self._held = ""
         self.begin()
 
@@ -79,11 +80,24 @@ class Screen:
             with self._lock:
                 waiting, self._waiting = self._waiting, None
                 for said in waiting or ():
-                    self._show(said)
+                    self._line(said) if isinstance(said, str) else self._show(said)
+
+    def print(self, text: str) -> None:
+        """Show what a tool has printed, line by line and between the others."""
+        with self._lock:
+            *whole, self._printed = (self._printed + text).split("\n")
+            for line in whole:
+                if self._waiting is not None:
+                    self._waiting.append(clean(line))
+                else:
+                    self._line(clean(line))
 
     def end(self) -> None:
         """End a line that was begun."""
         with self._lock:
+            if self._printed:
+                printed, self._printed = self._printed, ""
+                self._line(clean(printed))
             self._end_line()
 
     def line(self, text: str, style: str = "") -> None:
@@ -185,6 +199,25 @@ class Screen:
         if style and self._color:
             text = f"\x1b[{style}m{text}\x1b[0m"
         say(self._lines, text)
+
+
+class Heard:
+    """The stream to which tools print: a screen takes it up."""
+
+    def __init__(self, screen: Screen, stream: TextIO) -> None:
+        self._screen = screen
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Hand text on."""
+        self._screen.print(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: a line is shown when it is whole."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _short(arguments: str) -> str:
