@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from kairos.agents import agent as library_agent
+from kairos.agents.stores import SQLiteStore
 from kairos.cli import app
-from kairos.testing import CallTool, FakeProviders
+from kairos.testing import CallTool, FakeProviders, ScriptedModel
 from terminals import Terminal
 
 if TYPE_CHECKING:
@@ -480,6 +482,108 @@ def test_a_terminal_on_which_only_the_answer_is_not_shown(opened: list[Terminal]
     assert there.process.stdout is not None
     assert there.process.stdout.read() == b"answer\n"
     assert "answer\n" not in there.text
+
+
+# --- a conversation
+
+
+def test_a_conversation_goes_on_until_somebody_leaves(opened: list[Terminal]) -> None:
+    model = script("It is by Homer.", [call("search", query="x")], "So it is.")
+    there = on_terminal(
+        opened, "Who?", "--model", model, "--tools", "tools:search", "--interactive", "--no-color"
+    )
+    there.expect("/exit or Ctrl-D leaves\n")
+    there.expect("It is by Homer.\nanswered · 1 iteration")
+    there.expect("> ")
+    there.type("/what\n")
+    there.expect("Ctrl-C stops an answer")
+    there.expect("> ")
+    there.type("Are you sure?\n")
+    there.expect("So it is.\nanswered · 2 iterations · 1 tool call")
+    there.expect("> ")
+    there.type("/exit\n")
+    assert there.end() == 0
+    assert there.text.splitlines()[-1].startswith("2 tasks · in all ")
+    assert there.text.count("So it is.") == 1
+
+
+@pytest.mark.parametrize("keys", ["\x04", "/quit\n"])
+def test_a_conversation_is_left_in_two_ways(opened: list[Terminal], keys: str) -> None:
+    there = on_terminal(opened, "--model", script("never"), "--interactive")
+    there.expect("> ")
+    there.type(keys)
+    assert there.end() == 0
+    assert "0 tasks" in there.text
+
+
+def test_ctrl_c_stops_an_answer_and_not_the_conversation(opened: list[Terminal]) -> None:
+    there = on_terminal(opened, "hang", "--model", script("Homer."), "--interactive", "--no-color")
+    there.expect("It is by Ho")
+    there.type("\x03")
+    there.expect("stopped (interrupted)")
+    there.expect("> ")
+    there.type("\x03")
+    there.expect("/exit or Ctrl-D leaves")
+    there.expect("> ")
+    there.type("Who was it?\n")
+    there.expect("Homer.\nanswered · ")
+    there.expect("> ")
+    there.type("\x04")
+    assert there.end() == 0
+    assert "Traceback" not in there.text
+
+
+def test_in_a_conversation_a_call_can_be_allowed_from_now_on(opened: list[Terminal]) -> None:
+    turns = [call("delete", path="/x"), "once", call("delete", path="/x"), "twice"]
+    there = on_terminal(
+        opened, "go", "--model", script(*turns), "--tools", "tools:delete", "-I", "--no-color"
+    )
+    there.expect("allow? [y/N] ")
+    there.type("a\n")
+    there.expect("> ")
+    there.type("again\n")
+    there.expect("allowed as before")
+    there.expect("twice")
+    there.expect("> ")
+    there.type("/exit\n")
+    assert there.end() == 0
+
+
+def test_a_conversation_may_be_piped() -> None:
+    model = script("first", "second")
+    done = agent("--interactive", "--model", model, stdin="one\n\ntwo\n")
+    assert (done.exit_code, done.stdout) == (0, "first\nsecond\n")
+
+
+def test_a_session_is_gone_on_with_later() -> None:
+    options = ("--store", "sqlite:kept.db", "--session", "s 1")
+    done = agent("first", "--model", script("one"), *options)
+    assert done.exit_code == 0
+    following = "next: kairos agent \"...\" ... --store sqlite:kept.db --session 's 1'"
+    assert lines(done)[-1].endswith(following)
+    done = agent("second", "--model", script("two"), "--json", *options)
+    assert json.loads(done.stdout)["session"] == "s 1"
+    with SQLiteStore("kept.db") as store:
+        session = library_agent(ScriptedModel([])).session("s 1", store=store)
+        assert [each.text for each in session.messages] == ["first", "one", "second", "two"]
+
+
+def test_a_session_without_a_name_gets_one_that_is_told() -> None:
+    done = agent("first", "--model", script("one"), "--store", "sqlite:kept.db", "--json")
+    name = json.loads(done.stdout)["session"]
+    assert name
+    assert f"--session {name}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "store, said",
+    [("sqlite", "needs a place"), ("memory:x", "takes no place"), ("sqlite:.", "store")],
+)
+def test_a_store_that_cannot_be_is_told(store: str, said: str) -> None:
+    done = agent("go", "--model", script("never"), "--store", store)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # --- with the SDKs of the providers

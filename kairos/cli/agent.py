@@ -25,7 +25,7 @@ from kairos.cli.agent_parts import (
     task_of,
     tools_of,
 )
-from kairos.cli.agent_result import Asked, Totals, closing, document, interrupted, stopped
+from kairos.cli.agent_result import Asked, closing, document, interrupted, stopped, totals
 from kairos.cli.agent_screen import Heard, Screen
 from kairos.cli.lines import marks_for
 from kairos.cli.output import Stop, as_json, clean, give, stdout_kept, wants_color
@@ -144,8 +144,10 @@ class _Work:
             store = store_of(options.store)
             if callable(close := getattr(store, "close", None)):
                 held.callback(close)
-            whom: Any = self._agent
-            self._session = whom.session(options.session, store=store)
+            self._session = self._agent.session(options.session, store=store)
+            held.callback(self._session.close)
+            if self._session.unfinished:
+                self._screen.note("its last task did not come to its end, and is broken off")
             self._asked = self._asked._replace(session=str(self._session.id))
 
     def _made(self, model: Any, held: contextlib.ExitStack) -> Agent:
@@ -243,7 +245,7 @@ class _Work:
             if fix:
                 screen.line(f"  fix: {clean(fix)}")
         told = closing(result, between=self._between)
-        following = self._following()
+        following = "" if self._options.interactive else self._following()
         wide = shutil.get_terminal_size().columns
         gap = (
             "\nnext: "
@@ -254,10 +256,11 @@ class _Work:
 
     def _following(self) -> str:
         options = self._options
-        if options.interactive or options.store is None or self._asked.session is None:
+        if options.store is None or self._asked.session is None:
             return ""
         store, session = shlex.quote(clean(options.store)), shlex.quote(clean(self._asked.session))
-        return f'kairos agent "..." ... --store {store} --session {session}'
+        what = "--interactive" if options.interactive else '"..."'
+        return f"kairos agent {what} ... --store {store} --session {session}"
 
     def _give(self, result: AgentResult) -> None:
         """Write the answer, unless it was seen as it came."""
@@ -280,8 +283,9 @@ class _Work:
         """Do one task after another, until somebody has had enough."""
         from kairos.cli.agent_prompt import Prompt  # noqa: PLC0415 - for people only
 
+        options = self._options
         prompt = Prompt(self._stdout)
-        totals = Totals()
+        tasks = 0
         if prompt.is_terminal:
             told = f"{self._asked.model}{self._between}session {clean(str(self._asked.session))}"
             self._screen.line(f"{told}{self._between}/exit or Ctrl-D leaves", "2")
@@ -293,10 +297,13 @@ class _Work:
             result, code = self._done(said)
             if code == TERMINATED:
                 return code
+            tasks += 1
             if result is not None:
-                totals.add(result)
                 self._give(result)
-        self._screen.line(totals.line(between=self._between))
+        session = self._session
+        self._screen.line(totals(tasks, session.usage, session.cost, between=self._between))
+        if options.store is not None:
+            self._screen.line(f"next: {self._following()}")
         return 0
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kairos.agents.result import AgentResult
     from kairos.models import TokenUsage
 
-__all__ = ["Asked", "Totals", "closing", "document", "interrupted", "stopped"]
+__all__ = ["Asked", "closing", "document", "interrupted", "stopped", "totals"]
 
 _WHY = {
     "gave_up": "the model gave up",
@@ -80,32 +80,9 @@ def _cost(usd: float | None) -> str:
     return "cost unknown" if usd is None else f"${usd:.4f}"
 
 
-class Totals:
-    """What the tasks of a conversation took together."""
-
-    def __init__(self) -> None:
-        self.tasks = self.calls = self.tokens = 0
-        self.usd: float | None = 0.0
-
-    def add(self, result: AgentResult) -> None:
-        """Add a task; one whose cost nobody knows makes the sum unknown."""
-        self.tasks += 1
-        self.calls += len(result.actions)
-        usage = result.usage
-        self.tokens += usage.total_tokens or usage.input_tokens + usage.output_tokens
-        known = self.usd is not None and result.cost is not None
-        self.usd = self.usd + result.cost if known else None  # type: ignore[operator]
-
-    def line(self, *, between: str) -> str:
-        """Return all of it on one line."""
-        return between.join(
-            (
-                count(self.tasks, "task"),
-                count(self.calls, "tool call"),
-                count(self.tokens, "token"),
-                _cost(self.usd),
-            )
-        )
+def totals(tasks: int, usage: TokenUsage, usd: float | None, *, between: str) -> str:
+    """Return what a session has taken, this time and before, on one line."""
+    return between.join((count(tasks, "task"), f"in all {_tokens(usage)}", _cost(usd)))
 
 
 class Asked(NamedTuple):
