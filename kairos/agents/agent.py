@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, closing
@@ -289,8 +290,13 @@ class Agent:
         )
 
     def _tell(self, said: Said) -> None:
-        if self._settings.progress is not None:
+        if self._settings.progress is None:
+            return
+        try:
             self._settings.progress(said)
+        except Exception as error:  # noqa: BLE001 - who is only told of it must not end the work
+            told = f"progress= of an agent raised {type(error).__name__}; the agent goes on"
+            warnings.warn(told, RuntimeWarning, stacklevel=2)
 
 
 def _window(settings: Settings) -> int | None:

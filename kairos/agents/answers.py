@@ -25,7 +25,7 @@ def judged(plan: Plan, text: str, attempt: int) -> tuple[bytes, str | None]:
         return contract.check_output(contract.check_json(_json(plan, text))), None
     except ContractBroken as broken:
         errors = broken.errors
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     known = (plan.schema or {}).get("properties", {})
     return b"", json.dumps(told_of(errors, known, attempt))

@@ -26,6 +26,9 @@ __all__ = ["AsyncCrew"]
 _LOOK = 0.05
 """How often, in seconds, a flag is looked at that tells nobody of its change."""
 
+_GRACE = 1.0
+"""How long, in seconds, a tool that was cancelled is waited for, so that it can tidy up."""
+
 
 class AsyncCrew:
     """The calls of one turn; `called` is what came of them once `call` has ended."""
@@ -183,8 +186,10 @@ class AsyncCrew:
         else:
             value = await _on_a_thread(lambda: self._on_thread(call, step, gone))
         if inspect.isasyncgen(value):
-            return await self._drained(call, value)
-        return await value if inspect.isawaitable(value) else value
+            value = self._drained(call, value)
+        if not inspect.isawaitable(value):
+            return value
+        return await _cancellable(value)
 
     def _is_async(self, call: ToolCall, step: Do) -> bool:
         if step.kind == "person":
@@ -216,6 +221,40 @@ class AsyncCrew:
         finally:
             await parts.aclose()
         return joined(found)
+
+
+async def _cancellable(value: Any) -> Any:
+    """Await something that may swallow its cancellation, and be no longer than that needs."""
+    task = asyncio.ensure_future(_outcome(value))
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        task.add_done_callback(_heard)
+        await asyncio.wait({task}, timeout=_GRACE)
+        raise
+    found, error = task.result()
+    if error is not None:
+        raise error
+    return found
+
+
+async def _outcome(value: Any) -> tuple[Any, BaseException | None]:
+    """Return a value or an error: as that of a task, some errors would end the loop."""
+    try:
+        return await value, None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        if isinstance(error, GeneratorExit) and _is_closed(error):
+            raise
+        return None, error
+
+
+def _heard(task: asyncio.Future[Any]) -> None:
+    """Take note of what a task that was given up has raised: nobody else does."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _is_closed(error: GeneratorExit) -> bool:
