@@ -1,4 +1,4 @@
-"""The command line: `kairos run`, `validate`, `inspect` and `version`.
+"""The command line: `kairos run`, `validate`, `inspect`, `agent`, `extensions` and `version`.
 
 Importing this costs next to nothing: typer comes with the first command that needs it, so that
 `kairos version` answers at once, and without the `cli` extra as well.
