@@ -138,6 +138,32 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
+def test_the_wheel_offers_what_comes_through_the_door_of_extensions(
+    wheel: Path, installed: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        listed = next(name for name in names if name.endswith(".dist-info/entry_points.txt"))
+        text = archive.read(listed).decode()
+    for group, offered in PROJECT["project"]["entry-points"].items():
+        block = text.partition(f"[{group}]\n")[2].partition("\n[")[0]
+        for name, value in offered.items():
+            assert f"{name} = {value}" in block.splitlines()
+    script = """
+from kairos.extensions import GROUPS, extensions, load_extension
+for group in GROUPS:
+    for one in extensions(group):
+        print(one.full_name, load_extension(group, one.name).__name__)
+"""
+    printed = run(installed, "-W", "error", "-c", script, cwd=tmp_path).splitlines()
+    assert "kairos-ai/claude ClaudeAdapter" in printed
+    assert len(printed) == sum(
+        len(offered)
+        for group, offered in PROJECT["project"]["entry-points"].items()
+        if group.startswith("kairos.")
+    )
+
+
 def test_every_module_imports_where_no_extra_is_installed(installed: Path, tmp_path: Path) -> None:
     alone = ("kairos.cli", "kairos.pytest_plugin.")  # typer and pytest are what they are there for
     modules = [name for name in architecture.sources() if not name.startswith(alone)]
