@@ -43,7 +43,7 @@ def serve(options: ServeOptions) -> int:
         needed()
     except ConfigError as error:
         raise Stop(error.message, fix=error.fix) from None
-    with stdout_kept() as (stdout, _):
+    with stdout_kept() as (stdout, _), stdin_kept() as reading:
         offers = offers_of(_found(options))
         if options.http is not None:
             return asyncio.run(_serve_http(offers, options.http))
@@ -51,8 +51,7 @@ def serve(options: ServeOptions) -> int:
             writing = stdout.fileno()
         except (OSError, ValueError, AttributeError):
             raise Stop("standard output is no stream that a client could read") from None
-        with stdin_kept() as reading:
-            return asyncio.run(_serve_stdio(offers, reading, writing))
+        return asyncio.run(_serve_stdio(offers, reading, writing))
 
 
 def _found(options: ServeOptions) -> Iterator[tuple[str, Workflow | Tool, bool]]:

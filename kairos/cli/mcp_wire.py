@@ -28,8 +28,11 @@ _FLUSH = 2.0  # seconds for what was said last
 @contextmanager
 def stdin_kept() -> Iterator[int]:
     """Keep standard input for the wire; give its descriptor, and nothing to whoever reads."""
-    kept = os.dup(0)
     empty = os.open(os.devnull, os.O_RDONLY)
+    try:
+        kept = os.dup(0)
+    except OSError:  # it was closed from the start: a client that has left already
+        kept = os.dup(empty)
     try:
         os.dup2(empty, 0)
         yield kept

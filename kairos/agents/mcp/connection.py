@@ -26,6 +26,7 @@ __all__ = ["Connection", "RemoteTool", "needed"]
 
 _MOST_PAGES = 100
 _MOST_TOOLS = 1_000
+_CLOSED = "Connection closed"  # as the SDK says it
 _NOWHERE = logging.NullHandler()
 
 
@@ -163,7 +164,8 @@ class Connection:
                 request, _results(), progress_callback=_told(tell) if tell else None
             )
         except MCPError as error:
-            if error.code == CONNECTION_CLOSED:
+            # servers use this code for errors of their own; one that says both gains nothing
+            if error.code == CONNECTION_CLOSED and error.message == _CLOSED:
                 link.lost = True
                 raise MCPServerError(f"the MCP server ended: {self._way.why()}") from None
             raise MCPServerError(f"the MCP server refused: {told(error.message)}") from None

@@ -28,6 +28,7 @@ _KEPT = 64 * 1024  # bytes of standard error
 _TOLD = 300  # characters of it in an error
 _LOOK = 0.01
 _REAP = 2.0
+_LAST_WORDS = 0.5
 _AHEAD = 64  # messages that are read before anybody asked for them
 
 
@@ -125,7 +126,8 @@ class ServerProcess:
                         return
                     continue
                 await to_session.send(SessionMessage(message))
-            await self._ended()
+            if not self._fault:
+                await self._ended()
 
     async def _lines(self) -> AsyncGenerator[bytes]:
         stdout = self._process.stdout
@@ -143,9 +145,10 @@ class ServerProcess:
 
     async def _ended(self) -> None:
         """Give the process a moment to be known as ended, so that it can be told how."""
-        await self._exited(_REAP)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_REAP):
+        if not await self._exited(_REAP):
+            return
+        with suppress(TimeoutError):  # a child of its own may hold its standard error open
+            async with asyncio.timeout(_LAST_WORDS):
                 await asyncio.shield(self._listening)
 
     async def _say(self, from_session: Any, to_session: Any) -> None:
