@@ -324,3 +324,36 @@ def test_a_narrow_terminal_gets_narrow_lines(tmp_path: Path) -> None:
         there.expect("typed:")
         there.end()
     assert max(len(line) for line in lines_of(told) if line.startswith("│")) < 30
+
+
+UNDER_A_TREE = """\
+import asyncio, sys, threading
+sys.path.insert(0, {root!r})
+from kairos import events
+from kairos.agents import Question
+from kairos.agents.terminal import ask_on_terminal
+from kairos.cli.live import LiveTree
+from kairos.cli.output import Relay
+
+relay = sys.stderr = Relay(sys.stderr)
+with LiveTree(relay.target, relay, color=False) as tree:
+    tree.observe(events.RunStarted("r", "flow", {{"first": ()}}, {{}}, 1.0))
+    said = asyncio.run(ask_on_terminal(Question("delete", "write", {{}}, "0" * 64, "", "1")))
+print(type(said).__name__)
+"""
+
+
+def test_a_live_tree_keeps_still_while_somebody_is_asked(tmp_path: Path) -> None:
+    program = UNDER_A_TREE.format(root=str(ROOT))
+    with Terminal([sys.executable, "-c", program], tmp_path) as there:
+        before = there.expect("? may this call be made?\n")
+        assert before.endswith("\x1b[2K? may this call be made?\n")
+        assert "\x1b[?25h" in before
+        there.expect("allow? [y/N] ")
+        there.type("ye")
+        there.expect("ye")
+        there.type("s\n")
+        answered = there.expect("flow")
+        assert answered.startswith("s\n\x1b[?25l")
+        assert there.end() == 0
+    assert there.text.endswith("\nAllow\n")

@@ -74,7 +74,9 @@ class TerminalApproval:
                 _write(stream, f"{told}: allowed as before\n")
                 return Allow("allowed as before on the terminal")
             lasting = self._remember and bool(question.hash) and question.effect != "external"
-            answer = await _asked(question, terminal, stream, lasting=lasting)
+            # Whoever draws on that stream may have a way to be asked for quiet.
+            with getattr(stream, "undisturbed", contextlib.nullcontext)():
+                answer = await _asked(question, terminal, stream, lasting=lasting)
         if answer == "a" and lasting:
             self._allowed.add(call)
         elif answer not in _YES:

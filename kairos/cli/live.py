@@ -6,6 +6,7 @@ what runs, what failed, and how many are done.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self, TextIO, cast
@@ -92,12 +93,27 @@ class LiveTree:
             redirect_stdout=False,  # the relay does it, for those too who hold a stream already
             redirect_stderr=False,
         )
+        self._over = False
         self.observe = self.progress.observe
 
     def __enter__(self) -> Self:
         self._relay.target = FileProxy(self._console, self._stream)
+        self._relay.undisturbed = self._undisturbed
         self._live.start()
         return self
+
+    @contextlib.contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Draw nothing while somebody is asked something."""
+        self._live.stop()
+        self._relay.flush()
+        self._relay.target = self._stream
+        try:
+            yield
+        finally:
+            if not self._over:
+                self._relay.target = FileProxy(self._console, self._stream)
+                self._live.start()
 
     def __exit__(
         self,
@@ -105,9 +121,11 @@ class LiveTree:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over = True
         self._relay.flush()
         self._live.stop()
         self._relay.target = self._stream
+        self._relay.undisturbed = contextlib.nullcontext
         if self.progress.plan:
             self._drawing.final = True
             self._console.print(self._drawing)

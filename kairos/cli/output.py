@@ -18,7 +18,8 @@ from kairos.exceptions import KairosError
 from kairos.logs.sinks import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = [
     "Relay",
@@ -75,6 +76,8 @@ class Relay:
 
     def __init__(self, target: Any) -> None:
         self.target = target
+        self.undisturbed: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
+        """What keeps all else off the terminal while a question stands there."""
 
     def write(self, text: str) -> int:
         """Pass text on."""
