@@ -5,7 +5,6 @@ A provider's file says what is its own (see `vendor`); this is the rest.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import aclosing, closing
 from types import ModuleType
@@ -18,7 +17,6 @@ from kairos.adapters.endpoint import key_of, url_of
 from kairos.adapters.exchange import Exchange
 from kairos.adapters.options import checked_options, no_key_inline
 from kairos.adapters.vendor import Arguments, Connection, Vendor
-from kairos.adapters.watching import watched, watched_async
 from kairos.exceptions import ConfigError
 from kairos.models.estimate import estimate, spend_before
 from kairos.models.limits import Gate, ProviderLimits, fingerprint, gate_of
@@ -126,7 +124,7 @@ class Adapter:
 
         return cost
 
-    def _priced_as(self, request: Request) -> dict[str, str]:
+    def _priced_as(self, request: Request) -> dict[str, Any]:
         url = self._base_url or ""
         tier = request.options.get("service_tier")
         return {"base_url": url, "tier": tier if isinstance(tier, str) else ""}
@@ -217,8 +215,6 @@ class Adapter:
         opened = failed = None
         try:
             opened = vendor.open(client(vendor, ready.sdk, ready.to), ready.arguments, timeout)
-            if opened.response is not None:
-                watched(opened.response, begun + timeout)
             feed = exchange.feed
             try:
                 for event in opened.events:
@@ -229,7 +225,7 @@ class Adapter:
                 if not exchange.decoder.done:
                     raise
             finished = exchange.finished((time.monotonic() - begun) * 1000.0)
-            entry.used(exchange.decoder.usage.total_tokens)
+            entry.used(finished.response.usage.total_tokens)
             yield finished
         except Exception as error:  # noqa: BLE001 - SDKs raise whatever they trip over
             failed = exchange.failure(ready.sdk, error)
@@ -247,12 +243,9 @@ class Adapter:
         opened = failed = None
         try:
             made = await async_client(vendor, ready.sdk, ready.to)
-            # a deadline that cancels, and never while a consumer holds the event: a generator
-            # must not be cancelled from where it is suspended at a yield
-            async with asyncio.timeout(timeout):
-                opened = await vendor.open(made, ready.arguments, timeout)
-            if opened.response is not None:
-                watched_async(opened.response, begun + timeout)
+            # no deadline that cancels: a connection that is being made would be left open, and a
+            # generator must not be cancelled from where it is suspended at a yield
+            opened = await vendor.open(made, ready.arguments, timeout)
             feed = exchange.feed
             try:
                 async for event in opened.events:
@@ -263,7 +256,7 @@ class Adapter:
                 if not exchange.decoder.done:
                     raise
             finished = exchange.finished((time.monotonic() - begun) * 1000.0)
-            entry.used(exchange.decoder.usage.total_tokens)
+            entry.used(finished.response.usage.total_tokens)
             yield finished
         except Exception as error:  # noqa: BLE001 - SDKs raise whatever they trip over
             failed = exchange.failure(ready.sdk, error)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kairos.adapters.vendor import Decoder, Malformed, Told, Vendor
 from kairos.exceptions import KairosError
 from kairos.models.errors import ErrorKind, ModelError, kind_of_status
-from kairos.models.estimate import tokens_of
+from kairos.models.estimate import estimate, tokens_of
 from kairos.models.parts import Message, Part, Text, ToolCall, joined
 from kairos.models.reply import ModelResponse, TokenUsage
 from kairos.models.stream import (
@@ -78,6 +78,7 @@ class Exchange:
         self._forced = given.forced
         self._structured = given.structured
         self._warnings = given.warnings
+        self._request = given.request
         self._answers: set[int] = set()
         self.decoder: Decoder = vendor.decoder()
         self.decoder.provider = vendor.name
@@ -135,7 +136,7 @@ class Exchange:
             ModelResponse(
                 text,
                 decoder.model or self._model,
-                self._priced(decoder.usage),
+                self._counted(decoder.parts()),
                 latency_ms,
                 decoder.raw,
                 metadata,
@@ -182,17 +183,25 @@ class Exchange:
         """
         decoder = self.decoder
         usage = decoder.usage
+        if usage == TokenUsage():
+            return None
         if not decoder.done and decoder.stop is None:
-            if usage == TokenUsage():
-                return None
-            came = tokens_of(joined((Message("assistant", decoder.parts()),)))
-            output = max(usage.output_tokens, came)
-            usage = replace(usage, output_tokens=output, total_tokens=usage.input_tokens + output)
+            output = max(usage.output_tokens, _tokens(decoder.parts()))
+            usage = _of_both(usage, usage.input_tokens, output)
         return self._priced(usage)
 
+    def _counted(self, parts: tuple[Part, ...]) -> TokenUsage:
+        """Return what an answer has consumed; a count that is not there is guessed, and says so."""
+        usage = self.decoder.usage
+        read = usage.input_tokens or estimate(self._request).input_tokens
+        written = usage.output_tokens or _tokens(parts)
+        found = _of_both(usage, read, written)
+        # what nobody counted has a cost that nobody knows
+        return found if found.estimated else self._priced(found)
+
     def _priced(self, usage: TokenUsage) -> TokenUsage:
-        if usage.estimated_cost_usd is not None or usage == TokenUsage():
-            return usage  # nothing was counted: what it cost is not known, and never nothing
+        if usage.estimated_cost_usd is not None:
+            return usage
         cost = self._cost(self.decoder.model, usage)
         return usage if cost is None else replace(usage, estimated_cost_usd=cost)
 
@@ -211,6 +220,22 @@ class Exchange:
             emitted=self.emitted,
             fix=_FIXES.get(told.kind),
         )
+
+
+def _tokens(parts: tuple[Part, ...]) -> int:
+    return tokens_of(joined((Message("assistant", parts),)))
+
+
+def _of_both(usage: TokenUsage, read: int, written: int) -> TokenUsage:
+    if (read, written) == (usage.input_tokens, usage.output_tokens):
+        return usage
+    return replace(
+        usage,
+        input_tokens=read,
+        output_tokens=written,
+        total_tokens=read + written,
+        estimated=True,
+    )
 
 
 def _of_others(error: Any, *, opened: bool) -> Told:  # noqa: PLR0911 - a table

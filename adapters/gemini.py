@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.adapters.core import Adapter
+from kairos.adapters.gemini_lines import readable, readable_async
 from kairos.adapters.gemini_parts import END, Failed, GeminiDecoder, gemini_arguments
 from kairos.adapters.options import Option
 from kairos.adapters.prompted import Prompted
@@ -15,7 +15,7 @@ from kairos.adapters.retry_after import retry_after_of
 from kairos.adapters.schemas import Dialect
 from kairos.adapters.too_long import says_too_long
 from kairos.adapters.vendor import Arguments, Connection, Opened, Told, Vendor
-from kairos.adapters.watching import watched, watched_async
+from kairos.adapters.wire import held
 from kairos.models.errors import kind_of_status
 
 if TYPE_CHECKING:
@@ -86,8 +86,10 @@ def _connect(sdk: ModuleType, to: Connection, is_async: bool) -> Any:  # noqa: F
 
     # clients of our own: its other transport retries by itself, and both follow redirects
     given: dict[str, Any] = {"timeout": to.timeout, "follow_redirects": False}
-    plain = httpx2.Client(event_hooks={"response": [_begun]}, **given)
-    on_loop = httpx2.AsyncClient(event_hooks={"response": [_begun_async]}, **given)
+    plain = held(httpx2.Client(event_hooks={"response": [_begun]}, **given), is_async=False)
+    on_loop = held(
+        httpx2.AsyncClient(event_hooks={"response": [_begun_async]}, **given), is_async=True
+    )
     client = sdk.Client(
         api_key=to.key,
         vertexai=False,
@@ -106,18 +108,15 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _begun(response: Any) -> None:
-    watched(response, _deadline(response))
+    if response.is_success:
+        response.iter_bytes = readable(response.iter_bytes)
     _last.set(response)
 
 
 async def _begun_async(response: Any) -> None:
-    watched_async(response, _deadline(response))
+    if response.is_success:
+        response.aiter_bytes = readable_async(response.aiter_bytes)
     _last.set(response)
-
-
-def _deadline(response: Any) -> float:
-    patience: float = response.request.extensions["timeout"]["read"]
-    return time.monotonic() + patience
 
 
 def _disconnect(held: _Held) -> Any:
@@ -210,6 +209,8 @@ def _told(sdk: ModuleType, error: Any) -> Told | None:
     if not isinstance(error, sdk.errors.APIError):
         return None
     code = error.code if isinstance(error.code, int) else 500
+    if code < 300:  # noqa: PLR2004 - HTTP's own: it did not refuse, and sent nothing either
+        return Told("malformed", said="it answered with nothing that is a stream")
     kind = kind_of_status(code)
     if hasattr(error.response, "response_stream"):  # it came within a stream
         return Told(kind)

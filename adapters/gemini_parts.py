@@ -176,6 +176,10 @@ class Failed(Exception):  # noqa: N818 - it never reaches a user: `told` makes i
 class GeminiDecoder(Decoder):
     """Reads chunks until they end; the one with `finishReason` need not be the last."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: set[str] = set()
+
     def feed(self, event: Any) -> Sequence[StreamEvent]:
         """Return what a chunk means."""
         if event is END:
@@ -220,6 +224,9 @@ class GeminiDecoder(Decoder):
             known = call.id or f"{self.metadata.get('response_id', 'call')}-{self.calls}"
             if not call.name:
                 raise Malformed("a tool call without a name")
+            if known in self._known:
+                raise Malformed("a tool call that came twice")
+            self._known.add(known)
             said += self.tool_call(known, call.name, seal)
             said += self.arguments(self.calls - 1, json.dumps(call.args or {}, ensure_ascii=False))
             return

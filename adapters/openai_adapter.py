@@ -15,14 +15,14 @@ from kairos.adapters.openai_responses import ResponsesDecoder, responses_argumen
 from kairos.adapters.options import Option
 from kairos.adapters.prompted import Prompted
 from kairos.adapters.schemas import Dialect
-from kairos.adapters.vendor import Arguments, Connection, Opened, Vendor
+from kairos.adapters.vendor import Arguments, Opened, Vendor
+from kairos.adapters.wire import connecting
 from kairos.exceptions import ConfigError
 from kairos.models.request import DEFAULT_TIMEOUT
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from types import ModuleType
 
     from kairos.models.request import Request
 
@@ -116,21 +116,6 @@ def _responses_arguments(request: Request, model: str) -> Arguments:
 # --- the SDK
 
 
-def _connect(sdk: ModuleType, to: Connection, is_async: bool) -> Any:  # noqa: FBT001 - as Vendor has it
-    kind, http = (
-        (sdk.AsyncOpenAI, sdk.DefaultAsyncHttpxClient)
-        if is_async
-        else (sdk.OpenAI, sdk.DefaultHttpxClient)
-    )
-    return kind(
-        api_key=to.key,
-        base_url=to.base_url,
-        timeout=to.timeout,
-        max_retries=0,
-        http_client=http(follow_redirects=False, timeout=to.timeout),
-    )
-
-
 def _open_chat(client: Any, arguments: Arguments, timeout: float) -> Any:
     if not _is_openai(str(client.base_url)) and "max_completion_tokens" in arguments:
         # the name that all other servers know; some pass over the new one, and the bound with it
@@ -146,12 +131,12 @@ def _open_responses(client: Any, arguments: Arguments, timeout: float) -> Any:
 def _opened(opening: Any) -> Any:
     if hasattr(opening, "__await__"):
         return _opened_async(opening)
-    return Opened(_events(opening), opening.close, opening.response)
+    return Opened(_events(opening), opening.close)
 
 
 async def _opened_async(opening: Any) -> Opened:
     opened = await opening
-    return Opened(_events_async(opened), opened.close, opened.response)
+    return Opened(_events_async(opened), opened.close)
 
 
 def _events(stream: Any) -> Iterator[Any]:
@@ -219,7 +204,7 @@ CHAT = Vendor(
     addresses=("OPENAI_BASE_URL",),
     home="https://api.openai.com/v1",
     keyless="no-key",
-    connect=_connect,
+    connect=connecting("OpenAI"),
     disconnect=lambda client: client.close(),
     arguments=chat_arguments,
     open=_open_chat,

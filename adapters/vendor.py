@@ -52,16 +52,14 @@ class Connection(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """A stream that has begun: its events, what ends it early, and its HTTP response.
+    """A stream that has begun: its events, and what ends it early.
 
     `events` is an iterator, or an async one where the client is async, and `close` a function or
-    a coroutine function likewise.  `response` is the SDK's `httpx2.Response`, which the core reads
-    through to hold it to its time; None where the SDK does not give it out.
+    a coroutine function likewise.
     """
 
     events: Iterator[Any] | AsyncIterator[Any]
     close: Callable[[], Any]
-    response: Any = None
 
 
 class Told(NamedTuple):
@@ -212,7 +210,8 @@ class Vendor:
                  carries the reason, and is refused with it.
     schemas      what its structured output can take of JSON Schema, see `schemas.Dialect`
     connect      (SDK module, Connection, is_async) -> client.  No retries of its own, no
-                 redirects (they would carry the key along), the timeout as given
+                 redirects (they would carry the key along), its HTTP client `wire.held` to the
+                 total timeout of each request
     disconnect   client -> None, or an awaitable for an async one
     arguments    (Request, model) -> the keyword arguments of the SDK's streaming call.
                  `request.output` is a schema that is fit for `schemas` already.  Raises

@@ -21,7 +21,17 @@ from kairos.models import Finished, ModelError, TextDelta, TokenUsage
 from kairos.models.limits import ProviderLimits
 from kairos.models.prices import Price, Prices
 from kairos.state import StateStore
-from kairos.testing import Answer, CallTool, Cut, Delay, FakeProviders, Refuse, Stall, Status
+from kairos.testing import (
+    Answer,
+    CallTool,
+    Cut,
+    Delay,
+    FakeProviders,
+    NoUsage,
+    Refuse,
+    Stall,
+    Status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -396,6 +406,40 @@ def test_failed_attempts_count(fake: FakeProviders) -> None:
     (spent,) = seen
     assert spent[:3] == (2, 20, 10)
     assert spent.usd == pytest.approx(2 * (10 * 1_000 + 5 * 10_000) / 1_000_000)
+
+
+def test_what_nobody_counted_stays_booked_as_it_was_reserved(fake: FakeProviders) -> None:
+    fake.answer(lambda _: ("yes", NoUsage()))
+    seen: list[Any] = []
+
+    def look(ctx: StepContext) -> int:
+        assert ctx._ledger is not None
+        seen.append(ctx._ledger.spent)
+        return 1
+
+    action = claude("About {topic}", prices=PRICES, max_tokens=100)
+    run(Step("a", action), Step("b", look, depends_on=["a"]))
+
+    (spent,) = seen
+    most = action.adapter.most(action.adapter.request("About cats"))
+    assert spent == most
+    assert (most.llm_calls, most.output_tokens) == (1, 100)
+    assert most.usd is not None
+
+
+def test_calls_that_nobody_counts_end_where_the_budget_does(fake: FakeProviders) -> None:
+    fake.answer(lambda _: ("yes", NoUsage()))
+    action = claude("About {item}", max_tokens=100)
+    most = action.adapter.most(action.adapter.request("About 0"))
+
+    result = run(
+        Step("a", action, foreach="topics", retries=0),
+        inputs={"topics": list(range(10))},
+        budget=Budget(tokens=3 * (most.input_tokens + most.output_tokens)),
+    )
+
+    assert result.status.value == "failed"
+    assert fake.count() == 3
 
 
 def test_a_call_that_would_cost_too_much_is_never_made(fake: FakeProviders) -> None:

@@ -1,228 +1,508 @@
-"""Every fault of a provider, by the real SDK: what is raised, how often it was asked, what came."""
+"""Every fault, by each provider's real SDK: what is raised, how often it was asked, what came."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kairos.adapters.claude import ClaudeAdapter
-from kairos.models import Finished, ModelError, TextDelta
+from kairos.adapters.wire import bounded, bounded_async
+from kairos.models import Finished, ModelError, ModelResponse, TextDelta, TokenUsage
 from kairos.testing import (
-    Cut,
     Delay,
     Duplicate,
-    End,
     FakeProviders,
     Filter,
-    Garbage,
     NoUsage,
     Refuse,
     Stall,
     Status,
-    StreamError,
     Swap,
-    Truncate,
 )
-from provider_faults import HARMLESS, MODES, REFUSED, WORDS, ask
+from provider_faults import (
+    APIS,
+    BROKEN,
+    HARMLESS,
+    MODES,
+    REFUSED,
+    WORDS,
+    Broken,
+    Refused,
+    adapter,
+    ask,
+    over,
+)
+from raw_servers import HEAD, Drip, Raw, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
-# What breaks while the answer comes; (…, whether text came before).
-BROKEN: list[tuple[str, Any, str, bool]] = [
-    ("a reset after three events", (WORDS, Cut(after_events=3)), "interrupted", False),
-    ("a reset after text", (WORDS, Cut(after_events=6)), "interrupted", True),
-    ("a hang-up after text", (WORDS, Cut(after_events=6, reset=False)), "interrupted", True),
-    ("a cut in the middle of an event", (WORDS, Cut(after_bytes=1200)), "interrupted", True),
-    ("an early end at once", (WORDS, End(1)), "interrupted", False),
-    ("an early end after text", (WORDS, End(6)), "interrupted", True),
-    ("an end without its last event", (WORDS, End(-1)), "interrupted", True),
-    ("a body that stops short", (WORDS, Truncate(1000)), "interrupted", True),
-    ("garbage at first", (WORDS, Garbage(at=0)), "malformed", False),
-    ("garbage later", (WORDS, Garbage(at=5)), "malformed", True),
-    ("bytes that are no text", (WORDS, Garbage(at=5, data="\x00")), "malformed", True),
-    ("an array in place of an event", (WORDS, Garbage(at=5, data="[1]")), "malformed", True),
-    ("a number in place of an event", (WORDS, Garbage(at=5, data="3")), "malformed", True),
-    ("overloaded at first", (WORDS, StreamError(at=0)), "overloaded", False),
-    ("overloaded later", (WORDS, StreamError(at=6)), "overloaded", True),
-    ("an error of the server", (WORDS, StreamError(at=6, type="api_error")), "server", True),
-    ("a limit within", (WORDS, StreamError(at=2, type="rate_limit_error")), "rate_limited", False),
-    ("an error unheard of", (WORDS, StreamError(at=6, type="new_error")), "server", True),
-]
+KEY = "sk-never-to-be-seen-anywhere-0123456789"
+SHORT = 0.4
+every_api = pytest.mark.parametrize("api", APIS)
+every_mode = pytest.mark.parametrize("mode", MODES)
 
 
 @pytest.fixture(scope="module")
-def fake() -> Iterator[FakeProviders]:
+def server() -> Iterator[FakeProviders]:
     with FakeProviders() as one:
         yield one
 
 
-@pytest.fixture(autouse=True)
-def _key(monkeypatch: pytest.MonkeyPatch, fake: FakeProviders) -> None:
-    fake.clear()
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-only-for-tests")
+@pytest.fixture
+def fake(server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
+    server.clear()
+    for name, value in server.environ(KEY).items():
+        monkeypatch.setenv(name, value)
+    return server
 
 
-def adapter(fake: FakeProviders, **options: Any) -> ClaudeAdapter:
-    return ClaudeAdapter(
-        model="claude-sonnet-5-5", base_url=fake.url, allow_localhost=True, **options
-    )
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.setenv(name, KEY)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case[0])
+def failed(events: list[Any]) -> ModelError:
+    assert isinstance(events[-1], ModelError), events[-1]
+    return events[-1]
+
+
+def answer(events: list[Any]) -> ModelResponse:
+    assert isinstance(events[-1], Finished), events[-1]
+    return events[-1].response
+
+
+# --- before anything of an answer has come
+
+
+@every_mode
+@pytest.mark.parametrize("api, case", over(REFUSED), ids=str)
 def test_what_is_refused_is_told_by_its_kind_and_asked_once(
-    fake: FakeProviders, case: tuple[str, Any, str, int | None], mode: str
+    fake: FakeProviders, api: str, case: Refused, mode: str
 ) -> None:
-    _, given, kind, status = case
-    fake.reply(given)
+    fake.reply(case.given)
 
-    *before, error = ask(adapter(fake), mode)
+    *before, error = ask(adapter(api), mode)
 
     assert isinstance(error, ModelError)
-    assert (error.kind, error.status, error.emitted) == (kind, status, False)
+    kind = case.unlike.get(api, case.kind)
+    assert (error.kind, error.status, error.emitted) == (kind, case.status, False)
     assert before == []
     assert fake.count() == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("case", BROKEN, ids=lambda case: case[0])
-def test_an_answer_that_breaks_off_is_a_failure_and_never_part_of_a_success(
-    fake: FakeProviders, case: tuple[str, Any, str, bool], mode: str
+@every_mode
+@every_api
+def test_a_provider_that_is_not_there_is_a_failed_connection(
+    monkeypatch: pytest.MonkeyPatch, api: str, mode: str
 ) -> None:
-    _, given, kind, text = case
-    fake.reply(given)
+    with FakeProviders() as gone:
+        for name, value in gone.environ(KEY).items():
+            monkeypatch.setenv(name, value)
 
-    *before, error = ask(adapter(fake), mode)
+    error = failed(ask(adapter(api), mode))
+
+    assert (error.kind, error.retryable) == ("connection", True)
+
+
+@every_mode
+@every_api
+@pytest.mark.parametrize(
+    "url", ["https://nowhere.invalid", "http://[::1]:1", "https://127.0.0.1:1"]
+)
+@pytest.mark.usefixtures("keys")
+def test_an_address_that_leads_nowhere_is_a_failed_connection(
+    url: str, api: str, mode: str
+) -> None:
+    error = failed(ask(adapter(api, base_url=url), mode))
+
+    assert (error.kind, error.retryable, error.usage) == ("connection", True, None)
+
+
+HEADS = (
+    ("a reset within the headers", Raw(HEAD + b"x-more: ", reset=True), "connection"),
+    ("an end within the headers", Raw(HEAD + b"x-more: "), "connection"),
+    ("no HTTP", Raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "connection"),
+    ("nothing of use", Raw(b"\x00\xff" * 100), "connection"),
+    ("a header without a name", Raw(HEAD + b": x\r\n\r\n"), "connection"),
+    ("headers without end", Raw(HEAD + b"x: " + b"x" * 1_000_000), "connection"),
+    ("two lengths", Raw(HEAD + b"content-length: 1\r\ncontent-length: 2\r\n\r\n"), "connection"),
+    ("a length that is none", Raw(HEAD + b"content-length: -1\r\n\r\n"), "connection"),
+)
+BODIES = (
+    ("a chunk without a size", b"transfer-encoding: chunked\r\n\r\nzz\r\nabc", "connection"),
+    (
+        "a trailer of garbage",
+        b"transfer-encoding: chunked\r\n\r\n0\r\n\xff\xfe\r\n\r\n",
+        "connection",
+    ),
+    ("less than its length", b"content-length: 100\r\n\r\n: x\n\n", "connection"),
+    ("gzip that is none", b"content-encoding: gzip\r\n\r\n: x\n\n", "malformed"),
+)
+
+
+@every_mode
+@every_api
+@pytest.mark.parametrize(
+    "what, kind",
+    [
+        *(pytest.param(raw, kind, id=name) for name, raw, kind in HEADS),
+        *(pytest.param(Raw(HEAD + more), kind, id=name) for name, more, kind in BODIES),
+    ],
+)
+@pytest.mark.usefixtures("keys")
+def test_what_is_no_http_is_a_failure_that_may_pass(
+    what: Raw, kind: str, api: str, mode: str
+) -> None:
+    with serving(what) as raw:
+        error = failed(ask(adapter(api, base_url=raw.url), mode))
+
+    assert (error.kind, error.retryable, error.emitted) == (kind, True, False)
+    assert len(raw.requests) == 1
+
+
+@every_mode
+@every_api
+@pytest.mark.usefixtures("keys")
+def test_a_server_without_tls_is_a_failed_connection_that_never_sees_the_key(
+    api: str, mode: str
+) -> None:
+    with serving(Raw(HEAD + b"\r\n")) as raw:
+        url = raw.url.replace("http:", "https:")
+        error = failed(ask(adapter(api, base_url=url, timeout=5.0), mode))
+
+    assert (error.kind, error.retryable) == ("connection", True)
+    assert KEY.encode() not in b"".join(raw.requests)
+
+
+@every_mode
+@every_api
+@pytest.mark.parametrize("code", [301, 302, 307, 308])
+@pytest.mark.usefixtures("keys")
+def test_a_redirect_is_not_followed_with_the_key(api: str, mode: str, code: int) -> None:
+    with serving(Raw(HEAD + b"\r\n")) as other:
+        head = f"HTTP/1.1 {code} Moved\r\nlocation: {other.url}/\r\ncontent-length: 0\r\n\r\n"
+        with serving(Raw(head.encode())) as raw:
+            error = failed(ask(adapter(api, base_url=raw.url), mode))
+
+    assert (error.kind, error.status) == ("bad_request", code)
+    assert (len(raw.requests), other.requests) == (1, [])
+
+
+@every_mode
+@every_api
+@pytest.mark.usefixtures("keys")
+def test_the_proxy_of_the_environment_is_asked_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, api: str, mode: str
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(Raw(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        # a client is made once for a place, and keeps to the proxy that there was then
+        place = f"{api}-{mode.replace('_', '-')}.example.org"
+        error = failed(ask(adapter(api, base_url=f"https://{place}"), mode))
+
+    assert error.kind == "connection"
+    (asked,) = proxy.requests
+    assert asked.startswith(f"CONNECT {place}:443".encode())
+    assert KEY.encode() not in asked
+
+
+@every_mode
+@every_api
+@pytest.mark.usefixtures("keys")
+def test_ipv6_is_a_way_to_this_machine(api: str, mode: str) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("there is no IPv6 here")
+    with serving(Raw(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"), "::1") as raw:
+        error = failed(ask(adapter(api, base_url=raw.url), mode))
+
+    assert (error.kind, error.status) == ("not_found", 404)
+
+
+# --- while it comes
+
+
+@every_mode
+@pytest.mark.parametrize("api, case", over(BROKEN), ids=str)
+def test_an_answer_that_breaks_off_is_a_failure_and_never_part_of_a_success(
+    fake: FakeProviders, api: str, case: Broken, mode: str
+) -> None:
+    fake.reply(case.given)
+
+    *before, error = ask(adapter(api), mode)
 
     assert isinstance(error, ModelError)
-    assert (error.kind, error.emitted) == (kind, text)
+    assert (error.kind, error.emitted) == (case.kind, case.text)
     assert not any(isinstance(one, Finished) for one in before)
     if mode.startswith("stream"):
         came = "".join(one.text for one in before if isinstance(one, TextDelta))
-        assert bool(came) is text
-        assert WORDS.startswith(came)
+        assert bool(came) is case.text
+        assert len(came) < 2 * len(WORDS)
     assert fake.count() == 1
     assert WORDS[:8] not in str(error)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@every_mode
+@every_api
 @pytest.mark.parametrize("case", HARMLESS, ids=lambda case: case[0])
 def test_what_a_client_has_to_live_with_changes_nothing(
-    fake: FakeProviders, case: tuple[str, Any], mode: str
+    fake: FakeProviders, api: str, case: tuple[str, Any], mode: str
 ) -> None:
     fake.reply((WORDS, case[1]))
 
-    *_, last = ask(adapter(fake), mode)
+    response = answer(ask(adapter(api), mode))
 
-    assert isinstance(last, Finished)
-    assert last.response.text == WORDS
-    assert last.response.usage.output_tokens > 0
+    assert response.text == WORDS
+    assert response.usage.output_tokens > 0
+    assert response.usage.estimated is False
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("given", [(WORDS, Delay(5)), (WORDS, Stall(5, at=5))])
-def test_a_provider_that_falls_silent_is_waited_for_no_longer_than_was_said(
-    fake: FakeProviders, given: Any, mode: str
+@every_mode
+@every_api
+@pytest.mark.parametrize("given", [Duplicate(3), Swap(2)])
+def test_events_out_of_order_never_hang(
+    fake: FakeProviders, api: str, given: Any, mode: str
 ) -> None:
-    fake.reply(given)
+    fake.reply((WORDS, given))
 
-    *_, error = ask(adapter(fake, timeout=0.3), mode)
-
-    assert isinstance(error, ModelError)
-    assert error.kind == "timeout"
-    assert error.retryable
+    assert ask(adapter(api), mode)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_provider_that_is_not_there_is_a_failed_connection(
-    fake: FakeProviders, mode: str
-) -> None:
-    with FakeProviders() as gone:
-        model = adapter(gone)
+# --- time
 
-    *_, error = ask(model, mode)
-
-    assert isinstance(error, ModelError)
-    assert (error.kind, error.retryable) == ("connection", True)
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    "given, kind", [(Refuse(), "refused"), (Filter(), "refused"), (Filter(prompt=True), "filtered")]
+SLOW = (
+    ("headers that drip", Drip(HEAD + b"x-slow: ", b"x")),
+    ("comments now and then", Drip(HEAD + b"\r\n", b": keep-alive\n\n")),
+    ("a line that drips", Drip(HEAD + b"\r\ndata: ", b"x")),
+    ("drops, then silence", Drip(HEAD + b"\r\n", b": keep-alive\n\n", 5)),
+    ("chunks of nothing much", Drip(HEAD + b"transfer-encoding: chunked\r\n\r\n", b"1\r\n\n\r\n")),
+    ("an error that drips", Drip(b"HTTP/1.1 500 No\r\n\r\n", b"x")),
 )
-def test_a_refusal_is_told_as_one_and_not_worth_another_try(
-    fake: FakeProviders, given: Any, kind: str, mode: str
+
+
+@every_mode
+@every_api
+@pytest.mark.parametrize("what", [pytest.param(drip, id=name) for name, drip in SLOW])
+@pytest.mark.usefixtures("keys")
+def test_a_call_ends_in_time_while_the_server_still_drips(what: Drip, api: str, mode: str) -> None:
+    with serving(what) as raw:
+        error = failed(ask(adapter(api, base_url=raw.url, timeout=SHORT), mode))
+        assert not raw.over.is_set()
+
+    assert (error.kind, error.retryable) == ("timeout", True)
+    assert len(raw.requests) == 1
+
+
+@every_mode
+@every_api
+@pytest.mark.parametrize("given", [(WORDS, Delay(60)), (WORDS, Stall(60, at=6))])
+def test_a_provider_that_falls_silent_is_waited_for_no_longer_than_was_said(
+    fake: FakeProviders, api: str, given: Any, mode: str
 ) -> None:
     fake.reply(given)
 
-    *_, error = ask(adapter(fake), mode)
+    error = failed(ask(adapter(api, timeout=SHORT), mode))
 
-    assert isinstance(error, ModelError)
-    assert (error.kind, error.retryable) == (kind, False)
+    assert (error.kind, error.retryable) == ("timeout", True)
+
+
+@every_api
+def test_who_stops_listening_ends_the_call(fake: FakeProviders, api: str) -> None:
+    fake.reply((WORDS, Stall(3600, at=6)))
+    model = adapter(api)
+
+    events = model.stream(model.request("hi"))
+    first = next(one for one in events if isinstance(one, TextDelta))
+    events.close()
+
+    assert WORDS.startswith(first.text)
+    assert model.call("again").text == "echo: again"
+
+
+@every_api
+def test_who_stops_listening_on_a_loop_ends_the_call(fake: FakeProviders, api: str) -> None:
+    fake.reply((WORDS, Stall(3600, at=6)))
+    model = adapter(api)
+
+    async def first_text() -> str:
+        async with contextlib.aclosing(model.stream_async(model.request("hi"))) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    return event.text
+        return ""
+
+    assert WORDS.startswith(asyncio.run(first_text()))
+
+
+# --- length
+
+
+def test_an_answer_has_an_end() -> None:
+    from kairos.adapters.vendor import Malformed
+
+    def endless(_: int | None) -> Iterator[bytes]:
+        while True:
+            yield b"x" * 1_000
+
+    async def endless_async(_: int | None) -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1_000
+
+    async def read() -> None:
+        async for chunk in bounded_async(endless_async, 10_000)():
+            came.append(chunk)  # noqa: PERF401 - what came before the end is kept
+
+    came: list[bytes] = []
+    with pytest.raises(Malformed):
+        came.extend(bounded(endless, 10_000)())
+    with pytest.raises(Malformed):
+        asyncio.run(read())
+    assert sum(map(len, came)) == 20_000
+
+
+@every_mode
+@every_api
+@pytest.mark.usefixtures("keys")
+def test_what_unpacks_to_more_than_any_answer_is_read_no_further(api: str, mode: str) -> None:
+    import gzip
+
+    # gigabytes in a few kilobytes: packed twice, as no header forbids
+    bomb = gzip.compress(gzip.compress(b"x" * 2**20) * 1_000)
+    head = HEAD + b"content-encoding: gzip, gzip\r\n\r\n"
+    with serving(Raw(head + bomb)) as raw:
+        error = failed(ask(adapter(api, base_url=raw.url), mode))
+
+    assert error.kind in ("malformed", "empty")
+
+
+# --- answers that are none, or not as they should be
+
+
+@every_mode
+@every_api
+@pytest.mark.parametrize("given", [Refuse(), Filter(), Filter(prompt=True)])
+def test_a_refusal_is_told_as_one_and_not_worth_another_try(
+    fake: FakeProviders, api: str, given: Any, mode: str
+) -> None:
+    fake.reply(given)
+
+    error = failed(ask(adapter(api), mode))
+
+    assert error.kind in ("refused", "filtered")
+    assert error.retryable is False
     assert fake.count() == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_reply_that_says_nothing_of_its_usage_is_still_a_reply(
-    fake: FakeProviders, mode: str
-) -> None:
-    fake.reply((WORDS, NoUsage()))
-
-    *_, last = ask(adapter(fake), mode)
-
-    assert isinstance(last, Finished)
-    assert last.response.text == WORDS
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_max_tokens_cut_plain_text_and_say_so(fake: FakeProviders, mode: str) -> None:
+@every_mode
+@every_api
+def test_max_tokens_cut_plain_text_and_say_so(fake: FakeProviders, api: str, mode: str) -> None:
     fake.reply(WORDS, stop="length")
 
-    *_, last = ask(adapter(fake), mode)
-
-    assert isinstance(last, Finished)
-    assert last.response.stop == "length"
+    assert answer(ask(adapter(api), mode)).stop == "length"
 
 
-@pytest.mark.parametrize("mode", MODES)
+@every_mode
+@every_api
 def test_max_tokens_that_cut_a_structured_answer_are_a_failure(
-    fake: FakeProviders, mode: str
+    fake: FakeProviders, api: str, mode: str
 ) -> None:
     fake.reply('{"a": "b', stop="length")
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 
-    *_, error = ask(adapter(fake), mode, output=schema)
+    error = failed(ask(adapter(api), mode, output=schema))
 
-    assert isinstance(error, ModelError)
     assert (error.kind, error.retryable) == ("cut_off", False)
     assert error.usage is not None
     assert error.usage.output_tokens > 0
 
 
-@pytest.mark.parametrize("said, seconds", [(7, 7.0), ("soon", None), ("-1", None), ("inf", None)])
-def test_retry_after_is_passed_on_where_it_can_be_understood(
-    fake: FakeProviders, said: Any, seconds: float | None
+@every_mode
+@every_api
+def test_what_nobody_counted_is_estimated_and_says_so(
+    fake: FakeProviders, api: str, mode: str
 ) -> None:
-    fake.reply(Status(429, retry_after=said))
+    fake.reply((WORDS, NoUsage()))
 
-    (error,) = ask(adapter(fake), "call")
+    response = answer(ask(adapter(api), mode))
 
-    assert error.retry_after == seconds
-
-
-def test_retry_after_in_milliseconds_goes_first(fake: FakeProviders) -> None:
-    fake.reply(Status(429, retry_after=7, retry_after_ms=1500))
-
-    (error,) = ask(adapter(fake), "call")
-
-    assert error.retry_after == 1.5
+    assert response.text == WORDS
+    assert response.usage.estimated is True
+    assert response.usage.input_tokens > 0
+    assert response.usage.output_tokens > 0
+    assert response.usage.estimated_cost_usd is None
 
 
-@pytest.mark.parametrize("given", [Duplicate(3), Swap(2)])
-@pytest.mark.parametrize("mode", MODES)
-def test_events_out_of_order_never_hang(fake: FakeProviders, given: Any, mode: str) -> None:
-    fake.reply((WORDS, given))
+@every_api
+def test_what_a_refused_call_consumed_is_counted(fake: FakeProviders, api: str) -> None:
+    fake.reply(Refuse("no"), usage=TokenUsage(30, 5, 35))
 
-    assert ask(adapter(fake), mode)
+    error = failed(ask(adapter(api), "call"))
+
+    assert error.usage is not None
+    assert error.usage.total_tokens == 35
+
+
+@every_api
+@pytest.mark.parametrize(
+    "options, seconds",
+    [
+        ({"retry_after": 7}, 7.0),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": "-1"}, None),
+        ({"retry_after": "inf"}, None),
+        ({"retry_after_ms": 1500}, 1.5),
+        ({"retry_after": 7, "retry_after_ms": 1500}, 1.5),
+    ],
+)
+def test_retry_after_is_passed_on_where_it_can_be_understood(
+    monkeypatch: pytest.MonkeyPatch, api: str, options: dict[str, Any], seconds: float | None
+) -> None:
+    with FakeProviders() as fresh:  # everybody waits at the gate of one that was asked too often
+        for name, value in fresh.environ(KEY).items():
+            monkeypatch.setenv(name, value)
+        fresh.reply(Status(429, **options))
+
+        assert failed(ask(adapter(api), "call")).retry_after == seconds
+
+
+# --- the key
+
+
+@every_mode
+@every_api
+def test_neither_the_key_nor_the_providers_words_are_in_a_failure(
+    fake: FakeProviders, api: str, mode: str
+) -> None:
+    fake.reply(Status(401, f"Incorrect API key provided: {KEY}. You said: PRIVATE-PROMPT"))
+    model = adapter(api)
+
+    error = failed(ask(model, mode, "PRIVATE-PROMPT"))
+
+    told = f"{error!s} {error!r} {error.__cause__!r} {vars(error)!r}"
+    assert KEY not in told
+    assert "PRIVATE" not in told
+    assert KEY not in repr(model) + repr(vars(model))
+    assert KEY not in repr(fake.requests)
+    header = "x-goog-api-key" if api == "gemini" else "authorization"
+    assert fake.requests[0].key_header == header
+    assert KEY not in repr(fake.requests[0].query)
+
+
+@every_mode
+@every_api
+def test_no_log_holds_the_key(
+    fake: FakeProviders, api: str, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    ask(adapter(api), mode)
+
+    assert fake.count() == 1
+    assert KEY not in caplog.text

@@ -30,8 +30,11 @@ class Account:
         self._reservation = reservation
 
     def settle(self, usage: TokenUsage) -> None:
-        """Book what was consumed."""
-        self._reservation.settle(spend_after(usage))
+        """Book what was consumed; where nobody counted it, it stays booked as it was reserved."""
+        if usage.estimated:
+            self._reservation.keep()
+        else:
+            self._reservation.settle(spend_after(usage))
 
     def failed(self, error: BaseException) -> None:
         """Book what a failed call has consumed, as far as that can be known.
@@ -46,7 +49,7 @@ class Account:
                 self._reservation.release()  # our own gate: nobody was asked
                 return
             if error.usage is not None and error.usage.total_tokens:
-                self.settle(error.usage)
+                self._reservation.settle(spend_after(error.usage))
                 return
             if error.kind not in _MAY_HAVE_COST:
                 self._reservation.settle(Spend(llm_calls=1))

@@ -20,6 +20,7 @@ class TokenUsage:
 
     `input_tokens` holds those read from and written to a cache, `output_tokens` those of
     reasoning.  `estimated_cost_usd` is None when the price is not known: unknown is never free.
+    `estimated` says that a count is ours and not the provider's, which had none to tell.
     """
 
     input_tokens: int = 0
@@ -29,6 +30,7 @@ class TokenUsage:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
