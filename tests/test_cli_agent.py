@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,8 @@ class Hanging:
     def __init__(self, scripted):
         self.scripted = scripted
     def stream(self, request):
+        if request.messages[-1].text == "break":
+            raise ValueError("no such thing")
         if request.messages[-1].text == "hang":
             yield TextDelta("It is by Ho")
             threading.Event().wait(60)
@@ -68,6 +71,9 @@ def search(query: str) -> str:
 
 def delete(path: str) -> str:
     return path
+
+def store():
+    return object()
 
 def careful(request):
     from kairos.agents import Allow, Deny
@@ -123,7 +129,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-models\nVersion: 2.1\n")
     (info / "entry_points.txt").write_text(
-        "[kairos.adapters]\nacme = acme:model\n[kairos.guards]\ncareful = acme:careful\n"
+        "[kairos.adapters]\nacme = acme:model\n[kairos.stores]\nacme = acme:store\n"
+        "[kairos.guards]\ncareful = acme:careful\n"
         "[kairos.tools]\nacme_search = acme:search\nacme_delete = acme:delete\n"
     )
     (site / "acme.py").write_text(ACME, encoding="utf-8")
@@ -381,6 +388,36 @@ def test_an_autonomous_agent_ends_when_it_says_so() -> None:
     model = script("thinking aloud", call("final_answer", answer="done"))
     done = agent("go", "--model", model, "--mode", "autonomous")
     assert (done.exit_code, done.stdout) == (0, "done\n")
+
+
+def test_the_tools_of_an_mcp_server_are_tools() -> None:
+    pytest.importorskip("mcp")
+    serve = shlex.join([*KAIROS, "mcp", "serve", "tools.py"])
+    done = agent("go", "--model", script(call("delete", path="/x"), "ok"), "--mcp", serve, "--yes")
+    assert (done.exit_code, done.stdout) == (0, "ok\n"), done.stderr
+    assert "✓ delete  " in done.stderr
+    assert Path("deleted").read_text() == "/x"
+
+
+@pytest.mark.parametrize(
+    "turns, code, said",
+    [
+        (["ok"], 2, "the model is broken\n  found: ValueError: no such thing"),
+        ([call("search", query="x")], 1, "asked for more"),
+    ],
+)
+def test_a_model_that_breaks_shows_no_stack(turns: list[Any], code: int, said: str) -> None:
+    task = "break" if code == 2 else "go"
+    done = agent(task, "--model", script(*turns), "--tools", "tools:search")
+    assert done.exit_code == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_store_that_is_none_is_told() -> None:
+    done = agent("go", "--model", script("never"), "--store", "acme")
+    assert done.exit_code == 2
+    assert "acme is no store\n  found: it cannot append or read or fork" in done.stderr
 
 
 # --- on a terminal

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TerminalApproval", "ask_on_terminal", "can_ask"]
 
+_TITLE = "may this call be made?"
 _YES = frozenset({"y", "yes"})
 _HASH = 12  # characters of it: enough to tell two calls on one screen apart
 _LONG = 400  # characters of one argument until it is asked for in full
@@ -135,7 +136,7 @@ class _Shown:
         question = self._question
         marks = _marks(self._stream)
         width = _width(self._stream)
-        lines = [f"{marks.asks} may this call be made?"]
+        lines = [f"{marks.asks} {_TITLE}"]
         head = f"{visible(question.tool)}  effect: {visible(question.effect)}"
         if question.hash:
             head += f"  hash: {visible(question.hash[:_HASH])}"
@@ -151,7 +152,7 @@ class _Shown:
 
     def _body(self, head: str, marks: _Marks, *, full: bool) -> Iterator[str]:
         yield head
-        if self._question.question:
+        if self._question.question not in ("", _TITLE):
             yield f"asked since: {visible(self._question.question)[:_LONG]}"
         shown = self._lines if full else self._lines[:_MANY]
         for line in shown:

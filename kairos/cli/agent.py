@@ -18,6 +18,7 @@ from kairos.agents.tools import as_tools
 from kairos.cli.agent_parts import (
     Modules,
     contract_of,
+    foreign,
     guards_of,
     instructions_of,
     model_of,
@@ -227,6 +228,10 @@ class _Work:
                                 result = said.result
                 except KeyboardInterrupt:
                     result = None
+        except KairosError as error:
+            raise self._broken(error) from None
+        except Exception as error:  # noqa: BLE001 - a model may be anybody's code
+            raise self._broken(foreign("the model is broken", error)) from None
         finally:
             screen.end()
         if result is None:
@@ -235,6 +240,12 @@ class _Work:
             return None, TERMINATED if told else INTERRUPTED
         self._close(result)
         return result, 0 if result.answered else 1
+
+    def _broken(self, error: KairosError) -> Stop:
+        stop = _told(error)
+        if self._screen.iterations:
+            stop.code = 1  # something was done
+        return stop
 
     def _close(self, result: AgentResult) -> None:
         screen = self._screen

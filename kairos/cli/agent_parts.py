@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Modules",
     "contract_of",
+    "foreign",
     "guards_of",
     "instructions_of",
     "model_of",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 _GLOB = frozenset("*?[")
+_OF_A_STORE = ("append", "read", "fork", "sessions", "delete")
 
 
 def model_of(name: str | None) -> Any:
@@ -53,7 +55,7 @@ def model_of(name: str | None) -> Any:
     except KairosError:
         raise
     except Exception as error:  # noqa: BLE001 - it is foreign code
-        raise _foreign(f"the adapter {clean(adapter)} cannot be made", error) from None
+        raise foreign(f"the adapter {clean(adapter)} cannot be made", error) from None
 
 
 class Modules:
@@ -148,14 +150,18 @@ def store_of(given: str | None) -> Any:
     name, _, place = given.partition(":")
     made = load_extension("kairos.stores", name)
     try:
-        return made(place) if place else made()
+        store = made(place) if place else made()
     except KairosError:
         raise
     except TypeError:
         wrong = "takes no place" if place else "needs a place"
         raise Stop(f"the store {clean(name)} {wrong}", expected="--store sqlite:PATH") from None
     except Exception as error:  # noqa: BLE001 - it is foreign code
-        raise _foreign(f"the store {clean(name)} cannot be opened", error) from None
+        raise foreign(f"the store {clean(name)} cannot be opened", error) from None
+    missing = [each for each in _OF_A_STORE if not callable(getattr(store, each, None))]
+    if missing:
+        raise Stop(f"{clean(name)} is no store", found=f"it cannot {' or '.join(missing)}")
+    return store
 
 
 def instructions_of(given: str) -> str:
@@ -200,7 +206,8 @@ def _text(raw: bytes | str, source: str) -> str:
         ) from None
 
 
-def _foreign(message: str, error: Exception) -> ConfigError:
+def foreign(message: str, error: Exception) -> ConfigError:
+    """Return what somebody else's code raised as an error of ours, without its stack."""
     from kairos.security import sanitize_exception  # noqa: PLC0415 - only an error asks
 
     kind, said = sanitize_exception(error)
