@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from kairos.agents.summary import SYSTEM, as_material, as_note
+from kairos.agents.summary import SYSTEM, as_material, as_note, is_note
 from kairos.exceptions import ConfigError
 from kairos.models import Message, Request, Text, ToolResult
 from kairos.models.estimate import estimate, tokens_of
@@ -36,7 +36,7 @@ _TAIL = 0.4
 _WORTH = 0.1
 """A cut that frees less than this share is not worth its price."""
 
-_MATERIAL = 0.6
+_MATERIAL, _RECORD = 0.6, 0.25
 _OPTIONS = ("extra_headers", "metadata", "safety_settings", "service_tier", "store", "user")
 """What of a provider's own options holds for whatever it is asked."""
 
@@ -118,16 +118,20 @@ class Room:
         self._ratio = _DENSE
         self._reported = (0, 0)
         self._quiet = 0.0
+        self._length = -1
 
     def reported(self, tokens: int, at: int) -> None:
         """Take note of how many tokens the first `at` messages are, as a reply tells."""
         if tokens:
             self._reported = (tokens, at)
 
-    def changes(self, messages: Sequence[Message]) -> None:
-        """Take note that the conversation becomes another one than these messages."""
+    def changes(self, messages: Sequence[Message], to: Sequence[Message]) -> None:
+        """Take note that the conversation becomes another one.
+
+        It is not cut again until something has been said: nothing could come of it.
+        """
         self._taken(messages)
-        self._quiet = 0.0
+        self._quiet, self._length = 0.0, len(to)
         del self._sums[1:]
         self._reported = (0, 0)
 
@@ -137,7 +141,7 @@ class Room:
         `task` is where the messages of the task stand, which are never cut away; `refused` says
         that the provider finds the conversation too long, whatever it seems here.
         """
-        if self._most is None and not refused:
+        if not refused and (self._most is None or len(messages) == self._length):
             return None
         taken = self._taken(messages)
         most = taken if self._most is None else float(self._most)
@@ -146,13 +150,19 @@ class Room:
         elif taken <= self._option.at * most or taken < self._quiet:
             return None
         upto = _beside(task, self._upto(messages, _TAIL * most))
-        freed = self._sums[upto] - self._fixed - self._of(task, upto)
+        freed = self._sums[upto] - self._fixed - self._stays(messages[:upto], task)
         if freed <= 0 or (freed * self._ratio < _WORTH * most and not refused):
             self._quiet = taken + _WORTH / 2 * most
             return None
         thin = (taken - self._thinner(messages, upto)) <= _AFTERWARDS * self._option.at * most
         how: How = "thinned" if thin else "summarised" if self._option.summarise else "dropped"
         return Cut(how, upto, LONGEST if thin else 0)
+
+    @property
+    def summary_tokens(self) -> int:
+        """How long a summary may be: a small part of what it has to make room in."""
+        most = self._most or int(self._sums[-1] * self._ratio)
+        return max(min(self._option.summary_tokens, int(_RECORD * most)), 1)
 
     def material(self, messages: Sequence[Message]) -> str:
         """Return messages as a model is given them that is to make them short."""
@@ -171,10 +181,13 @@ class Room:
             self._ratio = min(max(tokens / sums[at], _SPARSE), _DENSE)
         return tokens + self._ratio * (sums[-1] - (sums[at] if tokens else 0))
 
-    def _of(self, task: range, upto: int) -> int:
-        """Return what the task's own messages take of those that would be cut away."""
-        first, last = task.start, min(task.stop, upto)
-        return self._sums[last] - self._sums[first] if last > first else 0
+    def _stays(self, messages: Sequence[Message], task: range) -> int:
+        """Return what the task takes of messages, and the note of a cut before, or another one."""
+        return sum(
+            self._sums[at + 1] - self._sums[at]
+            for at, message in enumerate(messages)
+            if at in task or is_note(message)
+        )
 
     def _upto(self, messages: Sequence[Message], most: float) -> int:
         """Return where the last turns begin that are kept; a call stays with its result."""

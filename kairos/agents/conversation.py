@@ -138,9 +138,9 @@ class Conversation:
             self.used.add(event.usage)
         self._refused_again, self._refused = self._refused, False
         messages = self.transcript.snapshot()
-        if self._room is not None:
-            self._room.changes(messages)
         made, self._task = shortened(messages, event, self._task)
+        if self._room is not None:
+            self._room.changes(messages, made)
         self.transcript = Transcript(made)
 
     def ended(self, event: TaskEnded | SessionEnded) -> None:
@@ -220,12 +220,11 @@ class Conversation:
 
     def summary(self, cut: Cut) -> Request | None:
         """Return what the model is asked so that the conversation can be cut; None: nothing."""
-        option = self.plan.compaction
-        if self._room is None or option is None or cut.how != "summarised":
+        if self._room is None or cut.how != "summarised":
             return None
         messages = self.transcript.snapshot()[: cut.upto]
         left = [one for at, one in enumerate(messages) if at not in self._task]
-        most, _ = self._bounds(option.summary_tokens)
+        most, _ = self._bounds(self._room.summary_tokens)
         return summary_request(self._room.material(left), self.request(), most)
 
     def _bounds(self, most: int) -> tuple[int, float]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kairos.models import Part
 
-__all__ = ["NO_RECORD", "SYSTEM", "as_material", "as_note"]
+__all__ = ["NO_RECORD", "SYSTEM", "as_material", "as_note", "is_note"]
 
 SYSTEM = """\
 You keep the record of a conversation between a person, an assistant and the assistant's tools.
@@ -80,12 +80,9 @@ _FROM = {"user": "person", "assistant": "assistant", "tool": "tool"}
 
 
 def _entries(message: Message, share: int) -> list[dict[str, Any]]:
-    found = []
-    for part in message.parts:
-        entry = _entry(part, share)
-        if entry:
-            found.append({"from": "program" if _is_note(part) else _FROM[message.role], **entry})
-    return found
+    who = "program" if is_note(message) else _FROM[message.role]
+    entries = (_entry(part, share) for part in message.parts)
+    return [{"from": who, **entry} for entry in entries if entry]
 
 
 def _entry(part: Part, share: int) -> dict[str, Any]:
@@ -121,5 +118,6 @@ def as_note(text: str) -> Message:
 _OPENING = _WORDS.partition("{")[0]
 
 
-def _is_note(part: Part) -> bool:
-    return isinstance(part, Text) and part.text.startswith(_OPENING)
+def is_note(message: Message) -> bool:
+    """Whether a message is such a note."""
+    return message.role == "user" and message.text.startswith(_OPENING)
