@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kairos.attempts.outputs import checked, finish, recheck
 from kairos.attempts.predicate import TypedInputs, parsed
 from kairos.attempts.words import Failure, failure_of
-from kairos.attempts.work import Outcome, Recipe, Surroundings, Work
+from kairos.attempts.work import AROUND, Outcome, Recipe, Surroundings, Work
 from kairos.contracts.encoding import encode
 from kairos.state import MissingKeyError
 
@@ -44,6 +44,7 @@ def perform(work: Work) -> Outcome:
     monotonic = work.surroundings.monotonic
     work.started = begun = monotonic()
     context: StepContext | None = None
+    outside = AROUND.set(work)
     try:
         if recipe.budgeted:
             _check_budget(work)
@@ -61,6 +62,8 @@ def perform(work: Work) -> Outcome:
             outcome = finish(work, value, context)
     except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome = Outcome(work, failure=failure_of(error))
+    finally:
+        AROUND.reset(outside)
     if context is not None:
         _take_along(outcome, context)
     outcome.ms = (monotonic() - begun) * 1000.0
@@ -94,6 +97,7 @@ async def perform_async(work: Work) -> Outcome:
     recipe = work.recipe
     work.started = begun = work.surroundings.monotonic()
     context: StepContext | None = None
+    outside = AROUND.set(work)
     try:
         if recipe.budgeted:
             _check_budget(work)
@@ -107,6 +111,8 @@ async def perform_async(work: Work) -> Outcome:
             outcome = finish(work, await value if inspect.isawaitable(value) else value, context)
     except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome = Outcome(work, failure=failure_of(error))
+    finally:
+        AROUND.reset(outside)
     return _close(outcome, context, begun)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 from kairos.exceptions import BudgetExceededError, ConfigError
 from kairos.reserving import PATIENCE, Claim, Desk
 from kairos.source import declared_here
-from kairos.spending import Spend, Sum, picos
+from kairos.spending import Spend, Sum, Tab, picos
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,9 +130,13 @@ class Ledger:
     With a `parent` it is one in a chain (item, step, run): what is booked is booked in all of it,
     and what is reserved is reserved in all of it or nowhere.  It holds numbers and nothing else, so
     that a step's context may hold it too.  `name` is that of the step.
+    `tab` is that of the attempt that makes a whole run within the `parent`, and is told of it all.
     """
 
-    __slots__ = ("_chain", "_desk", "_own")
+    __slots__ = ("_chain", "_desk", "_own", "_tabs", "_timed")
+
+    takes_in = True
+    """Whether a run that is made within it can be booked on it."""
 
     def __init__(
         self,
@@ -142,10 +146,16 @@ class Ledger:
         parent: Ledger | None = None,
         scope: Scope = "run",
         name: str = "",
+        tab: Tab | None = None,
     ) -> None:
         self._own = _Account(limits or Budget(), spent or Spend(), scope, name)
         above: tuple[_Account, ...] = () if parent is None else parent._chain  # noqa: SLF001
         self._chain: tuple[_Account, ...] = (self._own, *above)
+        # a run within a run has a clock of its own
+        timed = () if parent is None or scope == "run" else parent._timed  # noqa: SLF001
+        self._timed: tuple[_Account, ...] = (self._own, *timed)
+        tabs = () if parent is None else parent._tabs  # noqa: SLF001
+        self._tabs: tuple[Tab, ...] = tabs if tab is None else (*tabs, tab)
         self._desk: Desk = Desk() if parent is None else parent._desk  # noqa: SLF001
 
     @property
@@ -178,6 +188,8 @@ class Ledger:
             stopped = _stopped(self._chain)
             if stopped is not None:
                 self._desk.look()
+        for tab in self._tabs:
+            tab.note(spend)
         if stopped is not None:
             raise stopped
 
@@ -198,9 +210,9 @@ class Ledger:
 
         Raises BudgetExceededError where it does not fit, with nothing booked.
         """
-        reservation = Reservation(self._chain, self._desk, estimate, on_settled)
+        reservation = self._reservation(estimate, on_settled)
         self._desk.enter(reservation, wait, given_up)
-        return reservation
+        return self._held(reservation)
 
     async def reserve_async(
         self,
@@ -210,8 +222,20 @@ class Ledger:
         on_settled: Callable[[Spend], None] | None = None,
     ) -> Reservation:
         """Do as `reserve`, without blocking the event loop; being cancelled gives all back."""
-        reservation = Reservation(self._chain, self._desk, estimate, on_settled)
+        reservation = self._reservation(estimate, on_settled)
         await self._desk.enter_async(reservation, wait)
+        return self._held(reservation)
+
+    def _reservation(
+        self, estimate: Spend, on_settled: Callable[[Spend], None] | None
+    ) -> Reservation:
+        own = () if on_settled is None else (on_settled,)
+        told = (*own, *(tab.note for tab in self._tabs))
+        return Reservation(self._chain, self._desk, estimate, told)
+
+    def _held(self, reservation: Reservation) -> Reservation:
+        for tab in self._tabs:
+            tab.hold(reservation)
         return reservation
 
     def trip(self, budget: str, message: str) -> None:
@@ -230,12 +254,12 @@ class Ledger:
         own = self._own
         if own.until is None and own.limits.seconds is not None:
             own.until = now + own.limits.seconds
-        return min((each.until for each in self._chain if each.until is not None), default=None)
+        return min((each.until for each in self._timed if each.until is not None), default=None)
 
     def check(self, now: float) -> None:
         """Raise BudgetExceededError where it, or what it is part of, has run out."""
         with self._desk.lock:
-            for each in self._chain:
+            for each in self._timed:
                 each.late(now)
             self._desk.look()
             stopped = _stopped(self._chain)
@@ -272,7 +296,7 @@ class Reservation(Claim):
         chain: tuple[_Account, ...],
         desk: Desk,
         estimate: Spend,
-        on_settled: Callable[[Spend], None] | None = None,
+        on_settled: tuple[Callable[[Spend], None], ...] = (),
     ) -> None:
         super().__init__()
         self._chain = chain
@@ -300,8 +324,9 @@ class Reservation(Claim):
         self.settle(self.estimate)
 
     def _close(self, actual: Spend | None) -> None:
-        if self.close(actual) and actual is not None and self._on_settled is not None:
-            self._on_settled(actual)
+        if self.close(actual) and actual is not None:
+            for tell in self._on_settled:
+                tell(actual)
 
     def close(self, actual: Spend | None) -> bool:
         """Settle it, or release it for None, and tell nobody; False where that was done before."""

@@ -218,7 +218,9 @@ class StepContext(Generic[In_co]):
         signal, note = self._signal, self._tab.note
         given_up = None if signal is None else lambda: signal.cancelled
         account = self._account()
-        return self._tab.hold(account.reserve(spend, wait=wait, given_up=given_up, on_settled=note))
+        made = account.reserve(spend, wait=wait, given_up=given_up, on_settled=note)
+        self._tab.hold(made)
+        return made
 
     async def reserve_async(
         self,
@@ -231,8 +233,10 @@ class StepContext(Generic[In_co]):
     ) -> Reservation:
         """Do as `reserve`, without blocking the event loop while it waits."""
         spend = _amount(llm_calls, input_tokens, output_tokens, usd)
-        made = self._account().reserve_async(spend, wait=wait, on_settled=self._tab.note)
-        return self._tab.hold(await made)
+        account, note = self._account(), self._tab.note
+        made = await account.reserve_async(spend, wait=wait, on_settled=note)
+        self._tab.hold(made)
+        return made
 
     def _account(self) -> Ledger:
         if self.cancelled:

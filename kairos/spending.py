@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from kairos.budget import Reservation
+from typing import NamedTuple, Protocol
 
 __all__ = ["Spend", "Sum", "Tab", "picos"]
 
@@ -68,6 +65,12 @@ class Sum:
         return Spend(self.calls, self.read, self.written, usd)
 
 
+class _Reserved(Protocol):
+    @property
+    def open(self) -> bool: ...
+    def keep(self) -> None: ...
+
+
 class Tab:
     """What one attempt spends, and what it has set aside and not settled.
 
@@ -80,7 +83,7 @@ class Tab:
     def __init__(self) -> None:
         self.spent: Spend | None = None
         self._untold: Spend | None = None
-        self._held: tuple[Reservation, ...] = ()
+        self._held: tuple[_Reserved, ...] = ()
 
     def note(self, spend: Spend) -> None:
         """Add what was booked."""
@@ -88,11 +91,10 @@ class Tab:
             self.spent = spend if self.spent is None else self.spent.plus(spend)
             self._untold = spend if self._untold is None else self._untold.plus(spend)
 
-    def hold(self, reservation: Reservation) -> Reservation:
+    def hold(self, reservation: _Reserved) -> None:
         """Remember a reservation until it is settled."""
         with _NOTING:
             self._held = (*(each for each in self._held if each.open), reservation)
-        return reservation
 
     def take(self) -> Spend | None:
         """Return what was booked since this was asked last."""

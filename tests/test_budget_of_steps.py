@@ -395,3 +395,72 @@ def test_a_worker_process_reserves_like_any_step(
     assert result.error == "spending limit reached: 1.0 USD"
     assert {each.usd for each in recorder.of(Spent)} == {spent}
     assert len(recorder.of(Spent)) == (4 if spent == 0.2 else 3)
+
+
+# -- a run within a run ---------------------------------------------------------------------------
+
+
+def test_what_a_run_within_a_step_spends_is_the_steps_spending() -> None:
+    inner = Workflow("inner", [Step("only", call)])
+    outer = Workflow(
+        "outer",
+        [Step("only", lambda ctx: inner.run().output, foreach="xs")],
+        budget=Budget(usd=5.0),
+    )
+    result = outer.run({"xs": [1, 2, 3]})
+    assert (result.status, result.llm_calls) == ("complete", 3)
+    assert one(result).spent == Spend(3, 30, 30, 0.6)
+    assert inner.run().llm_calls == 1  # and afterwards it is on its own again
+
+
+@pytest.mark.parametrize("scope", ["run", "step", "item"])
+def test_a_run_within_a_step_cannot_overspend_what_is_around_it(scope: str) -> None:
+    made: list[str] = []
+
+    async def counted(ctx: StepContext) -> str:
+        with await ctx.reserve_async(usd=0.3) as reserved:
+            made.append("call")
+            reserved.settle(Spend(1, usd=0.3))
+        return "answered"
+
+    inner = Workflow("inner", [Step("only", counted)], budget=Budget(usd=99.0))
+
+    async def outside(ctx: StepContext) -> list[str]:
+        runs = [inner.run_async() for _ in range(9)]
+        return [str(each.status) for each in await asyncio.gather(*runs)]
+
+    limit = Budget(usd=1.0, llm_calls=None)
+    around: dict[str, Any] = {"step": {"budget": limit}, "item": {"item_budget": limit}}
+    step = Step(
+        "outside", outside, foreach="xs", foreach_policy="allow_partial", **around.get(scope, {})
+    )
+    result = Workflow("outer", [step], budget=limit if scope == "run" else None).run({"xs": [1]})
+    assert len(made) == 3
+    assert result.llm_calls == 3
+
+
+def test_a_run_within_a_step_that_is_given_up_is_counted() -> None:
+    GIVEN_UP.clear()
+    inner = Workflow("inner", [Step("only", waits_with_a_reservation)])
+
+    class Ends:
+        def observe(self, event: Any) -> None:
+            if isinstance(event, RunFinished):
+                GIVEN_UP.set()
+
+    step = Step("outside", lambda ctx: inner.run(), timeout=0.3, failure_policy=NO_RETRY)
+    result = Workflow("outer", [step], hooks=[Ends()]).run()
+    GIVEN_UP.set()
+    assert (result.status, result.llm_calls) == ("failed", 1)
+
+
+def test_each_run_within_a_run_has_its_own_clock() -> None:
+    def slow(ctx: StepContext) -> str:
+        clock.advance(50)
+        return "done"
+
+    clock = ManualClock()
+    inner = Workflow("inner", [Step("only", slow, budget=Budget(seconds=60))], clock=clock)
+    step = Step("outside", lambda ctx: inner.run().output, budget=Budget(seconds=30))
+    result = Workflow("outer", [step]).run()
+    assert (result.status, result.output) == ("complete", "done")

@@ -196,6 +196,8 @@ class _Account(Ledger):
 
     __slots__ = ("_line",)
 
+    takes_in = False  # its chain is the driver's
+
     def __init__(self, line: _Line) -> None:
         super().__init__()
         self._line = line
@@ -239,7 +241,7 @@ class _Reserved(Reservation):
         estimate: Spend,
         on_settled: Callable[[Spend], None] | None,
     ) -> None:
-        super().__init__((), Desk(), estimate, on_settled)
+        super().__init__((), Desk(), estimate, () if on_settled is None else (on_settled,))
         self._line = line
         self._number = number
         self.open = True

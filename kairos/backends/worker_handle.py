@@ -211,11 +211,10 @@ class WorkerProcess:
         if type(wait) not in (int, float):
             raise GarbledError("asked to wait for no time")
         fence = work.fence
-        reservation = work.tab.hold(
-            ledger.reserve(
-                spend, wait=wait, given_up=lambda: fence.cancelled, on_settled=work.tab.note
-            )
+        reservation = ledger.reserve(
+            spend, wait=wait, given_up=lambda: fence.cancelled, on_settled=work.tab.note
         )
+        work.tab.hold(reservation)
         self._counted += 1
         self._reserved[self._counted] = reservation
         return self._counted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kairos.attempt import failure_of
+from kairos.attempts.work import AROUND
 from kairos.budget import Ledger
 from kairos.engine.outcomes import timed_out
 from kairos.events import Spent
@@ -12,10 +13,19 @@ from kairos.exceptions import BudgetExceededError
 
 if TYPE_CHECKING:
     from kairos.attempt import Outcome, Recipe, Surroundings, Work
-    from kairos.budget import Spend
+    from kairos.budget import Budget, Spend
     from kairos.exceptions import ExecutionError
 
-__all__ = ["around_item", "around_step", "late", "settle_up", "spent_event"]
+__all__ = ["around_item", "around_step", "late", "of_run", "settle_up", "spent_event"]
+
+
+def of_run(limits: Budget, spent: Spend | None) -> Ledger:
+    """Return the account of a run; one that a step makes is within the step's."""
+    work = AROUND.get()
+    around = None if work is None else work.surroundings.ledger
+    if work is None or around is None or not around.takes_in:
+        return Ledger(limits, spent)
+    return Ledger(limits, spent, parent=around, tab=work.tab)
 
 
 def around_step(recipe: Recipe, run: Surroundings) -> Surroundings:

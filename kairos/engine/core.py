@@ -20,9 +20,8 @@ from kairos.attempt import (
     failure_of,
     gate,
 )
-from kairos.budget import Ledger
 from kairos.commands import Close, Start, StartItems
-from kairos.engine.accounts import around_step, late, settle_up, spent_event
+from kairos.engine.accounts import around_step, late, of_run, settle_up, spent_event
 from kairos.engine.crew import Crew
 from kairos.engine.fans import Fans
 from kairos.engine.options import Cancel, Late, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
@@ -84,7 +83,7 @@ class Engine:
         self.machine = Machine(graph, options.router)
         self.run_id = options.run_id or uuid.uuid4().hex
         self.record = Record(self.machine, state, options, self.run_id)
-        self.ledger = Ledger(options.budget, options.spent)
+        self.ledger = of_run(options.budget, options.spent)
         self.timers = Timers(options.clock.monotonic)
         self.crew = Crew(
             options.backends,
