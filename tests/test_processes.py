@@ -415,7 +415,9 @@ def answer(head: dict[str, Any], *blobs: bytes) -> str:
     return pack(whole, blobs).decode("latin-1")
 
 
-GOOD = {"output": 0, "skipped": "", "writes": {}, "refusals": [], "failure": None}
+GOOD = {
+    "output": 0, "skipped": "", "writes": {}, "refusals": [], "failure": None, "warnings": []
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -450,6 +452,8 @@ def test_a_worker_that_answers_garbage_has_crashed(said: str) -> None:
         ({"refusals": [["peek", "x"]]}, [b"1"]),
         ({"failure": {"type": "validation"}, "output": None}, []),
         ({"failure": 1}, [b"1"]),
+        ({"warnings": [1]}, [b"1"]),
+        ({"warnings": None}, [b"1"]),
     ],
 )
 def test_an_answer_that_is_no_outcome_is_garbled(
