@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kairos import Step, Workflow
+from kairos import Budget, Step, Workflow
 from kairos.agents import (
     AgentResult,
     Allow,
@@ -30,6 +30,7 @@ from kairos.agents.compaction import shortened
 from kairos.agents.events import ModelAnswered, TaskEnded
 from kairos.agents.loop import turns
 from kairos.agents.summary import SYSTEM, as_material, as_note
+from kairos.events import Spent
 from kairos.exceptions import ConfigError
 from kairos.failure import FailurePolicy
 from kairos.models import (
@@ -336,12 +337,12 @@ def test_what_cannot_be_cut_fails_at_once(run: Run) -> None:
 def test_in_a_step_a_summary_is_reserved_and_charged() -> None:
     answer = Counting([*looks(60), "done"])
     made = made_with(answer, Compaction(window=9_000, keep_turns=3), task="go")
-    result = Workflow("w", [Step("a", made)]).run()
+    result = Workflow("w", [Step("a", made)], budget=Budget(llm_calls=200)).run()
     assert result.output == "done"
     assert answer.summarised
     assert result.llm_calls == len(answer.asked) + len(answer.summarised)
     used = sum(counted(request) for request in (*answer.asked, *answer.summarised))
-    assert result.input_tokens == used
+    assert [e.input_tokens for e in result.events if isinstance(e, Spent)] == [used]
 
 
 def test_in_a_step_the_engine_decides_if_a_summary_is_asked_for_again() -> None:
@@ -349,7 +350,9 @@ def test_in_a_step_the_engine_decides_if_a_summary_is_asked_for_again() -> None:
     answer = Counting([*looks(60), "done"], failing, *(["record"] * 9))
     made = made_with(answer, Compaction(window=9_000, keep_turns=3), task="go")
     policy = FailurePolicy(max_retries=2, retry_delay=0.0)
-    result = Workflow("w", [Step("a", made, failure_policy=policy)]).run()
+    result = Workflow(
+        "w", [Step("a", made, failure_policy=policy)], budget=Budget(llm_calls=200)
+    ).run()
     assert result.output == "done"
     assert len(answer.asked) == 61  # the second attempt went on where the first one was
 
