@@ -8,13 +8,11 @@ the last cent is theirs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
-from kairos.exceptions import BudgetExceededError, ConfigError
+from kairos.exceptions import BudgetExceededError
 from kairos.reserving import PATIENCE, Claim, Desk
-from kairos.source import declared_here
-from kairos.spending import Spend, Sum, Tab, picos
+from kairos.spending import Budget, Spend, Sum, Tab, picos
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,45 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE", "Budget", "Ledger", "Reservation", "Scope", "Spend"]
 
 Scope: TypeAlias = Literal["run", "step", "item"]
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Limits of a run, a step or an item; None is no limit.
-
-    `llm_calls` counts calls to models (default 50), `tokens` input and output together, `usd`
-    money, and `seconds` wall time from its start.  Running out of any of them fails what it
-    limits: what is done is kept and nothing new starts.
-
-    `unknown_prices` says what becomes of a reservation whose price nobody knows where `usd` is
-    limited: "refuse" (the default; unknown is not free) or "allow", which leaves it out of the sum.
-    """
-
-    llm_calls: int | None = 50
-    tokens: int | None = None
-    usd: float | None = None
-    seconds: float | None = None
-    unknown_prices: Literal["refuse", "allow"] = "refuse"
-
-    def __post_init__(self) -> None:
-        for name in ("llm_calls", "tokens", "usd", "seconds"):
-            value: Any = getattr(self, name)
-            whole = name in ("llm_calls", "tokens")
-            good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-            if value is not None and (not good or not value >= 0):
-                raise ConfigError(
-                    f"budget of {name} is not a limit",
-                    where=declared_here(),
-                    expected=f"{'a whole number' if whole else 'a number'} from 0 up, or None",
-                    found=type(value).__name__ if not good else "a negative number or NaN",
-                )
-        if self.unknown_prices not in ("refuse", "allow"):
-            raise ConfigError(
-                "budget says of unknown_prices what it cannot",
-                where=declared_here(),
-                expected="'refuse' or 'allow'",
-                found=type(self.unknown_prices).__name__,
-            )
 
 
 class _Account:
@@ -80,15 +39,21 @@ class _Account:
 
     def over(self, *sums: Sum) -> tuple[str, str] | None:
         """Say which limit the sum of some amounts is over, if any."""
-        limits, calls, tokens, money = self.limits, 0, 0, 0
+        limits, calls, read, written, money = self.limits, 0, 0, 0, 0
         for each in sums:
             calls += each.calls
-            tokens += each.read + each.written
+            read += each.read
+            written += each.written
             money += each.picos
         if limits.llm_calls is not None and calls > limits.llm_calls:
             return "llm_calls", self._told(f"LLM call limit reached: {limits.llm_calls}")
-        if limits.tokens is not None and tokens > limits.tokens:
+        if limits.tokens is not None and read + written > limits.tokens:
             return "tokens", self._told(f"token limit reached: {limits.tokens}")
+        if limits.input_tokens is not None and read > limits.input_tokens:
+            return "input_tokens", self._told(f"input token limit reached: {limits.input_tokens}")
+        if limits.output_tokens is not None and written > limits.output_tokens:
+            told = f"output token limit reached: {limits.output_tokens}"
+            return "output_tokens", self._told(told)
         if self.most is not None and money > self.most:
             return "usd", self._told(f"spending limit reached: {limits.usd} USD")
         return None

@@ -1,16 +1,68 @@
-"""Amounts, and exact sums of them."""
+"""Amounts: limits of them, exact sums of them, and what of them one attempt has spent."""
 
 from __future__ import annotations
 
 import math
 import threading
-from typing import NamedTuple, Protocol
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
-__all__ = ["Spend", "Sum", "Tab", "picos"]
+from kairos.exceptions import ConfigError
+from kairos.source import declared_here
+
+__all__ = ["Budget", "Spend", "Sum", "Tab", "picos"]
 
 _PICO = 10**12
 """Money is added up in whole picodollars: sums of floats drift, and what was reserved must come
 back to the last digit.  The cheapest token there is costs ten thousand of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of a run, a step or an item; None is no limit.
+
+    `llm_calls` counts calls to models (default 50), `tokens` input and output together,
+    `input_tokens` and `output_tokens` each alone, `usd` money, and `seconds` wall time from its
+    start.  Running out of any of them fails what it limits: what is done is kept and nothing new
+    starts.
+
+    `unknown_prices` says what becomes of a reservation whose price nobody knows where `usd` is
+    limited: "refuse" (the default; unknown is not free) or "allow", which leaves it out of the sum.
+
+    Raises ConfigError that names the field.
+    """
+
+    llm_calls: int | None = 50
+    tokens: int | None = None
+    usd: float | None = None
+    seconds: float | None = None
+    unknown_prices: Literal["refuse", "allow"] = "refuse"
+    _: KW_ONLY
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in _LIMITS:
+            value: Any = getattr(self, name)
+            whole = name not in ("usd", "seconds")
+            good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+            if value is not None and (not good or not value >= 0):
+                raise ConfigError(
+                    f"budget of {name} is not a limit",
+                    where=declared_here(),
+                    expected=f"{'a whole number' if whole else 'a number'} from 0 up, or None",
+                    found=type(value).__name__ if not good else "a negative number or NaN",
+                )
+        if self.unknown_prices not in ("refuse", "allow"):
+            raise ConfigError(
+                "budget says of unknown_prices what it cannot",
+                where=declared_here(),
+                expected="'refuse' or 'allow'",
+                found=type(self.unknown_prices).__name__,
+            )
+
+
+_LIMITS = ("llm_calls", "tokens", "input_tokens", "output_tokens", "usd", "seconds")
 
 
 class Spend(NamedTuple):

@@ -28,7 +28,11 @@ SPENDS = st.builds(
     "field, bad",
     [
         *[("llm_calls", bad) for bad in (-1, 1.5, True, "5", math.inf)],
-        *[("tokens", bad) for bad in (-1, 1.5, True, "5")],
+        *[
+            (f"{kind}tokens", bad)
+            for kind in ("", "input_", "output_")
+            for bad in (-1, 1.5, True, "5")
+        ],
         *[("usd", bad) for bad in (-0.1, math.nan, True, "5")],
         *[("seconds", bad) for bad in (-0.1, math.nan, True, "5")],
     ],
@@ -58,6 +62,8 @@ def test_all_of_a_budget_may_be_spent_and_not_one_more(limit: int) -> None:
     "budget, spend, which",
     [
         (Budget(tokens=10), Spend(0, 6, 5), "tokens"),
+        (Budget(input_tokens=10), Spend(0, 11, 0), "input_tokens"),
+        (Budget(output_tokens=10), Spend(0, 99, 11), "output_tokens"),
         (Budget(usd=1.0), Spend(usd=1.01), "usd"),
         (Budget(llm_calls=None, tokens=0), Spend(10**9, 0, 1), "tokens"),
     ],
