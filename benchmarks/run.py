@@ -25,6 +25,7 @@ import contract_chains
 import contract_pairs
 import fans
 import flows
+import mcp_calls
 import plans
 import starts
 from figures import Scale
@@ -46,6 +47,7 @@ ROOMS = (
     flows.rows,
     agents.rows,
     calls.rows,
+    mcp_calls.rows,
     budgets.rows,
     plans.memory_rows,
 )

@@ -51,6 +51,8 @@ KEYS = {
     "reserved",
     "gate",
     "estimated",
+    "mcp_call_1",
+    "mcp_call_20",
     *(f"agent_{what}" for what in (100, 1_000, 10_000, "run")),
     "memory",
 }

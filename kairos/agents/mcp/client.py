@@ -271,9 +271,9 @@ class MCPTools(Sequence[Tool]):
 
 
 def _command(given: Any) -> tuple[str, ...]:
-    good = isinstance(given, Sequence) and not isinstance(given, str | bytes)
-    words = tuple(os.fspath(each) for each in given) if good else ()
-    if not words or not all(isinstance(each, str) and each for each in words[:1]):
+    words: Any = given if isinstance(given, Sequence) and not isinstance(given, str | bytes) else ()
+    found = tuple(os.fspath(each) for each in words if isinstance(each, str | os.PathLike))
+    if not found or len(found) < len(words):
         raise ConfigError(
             "the command of an MCP server is no list",
             where=declared_here(),
@@ -281,7 +281,7 @@ def _command(given: Any) -> tuple[str, ...]:
             found=type(given).__name__,
             fix="mcp_tools(['python', 'server.py'])",
         )
-    return words
+    return found
 
 
 def _environment(given: Any) -> dict[str, str]:

@@ -27,6 +27,7 @@ __all__ = ["Connection", "RemoteTool", "needed"]
 _MOST_PAGES = 100
 _MOST_TOOLS = 1_000
 _CLOSED = "Connection closed"  # as the SDK says it
+_TERMINATED = (-32600, "Session terminated")  # as it says that an HTTP server has forgotten us
 _NOWHERE = logging.NullHandler()
 
 
@@ -165,7 +166,7 @@ class Connection:
             )
         except MCPError as error:
             # servers use this code for errors of their own; one that says both gains nothing
-            if error.code == CONNECTION_CLOSED and error.message == _CLOSED:
+            if (error.code, error.message) in ((CONNECTION_CLOSED, _CLOSED), _TERMINATED):
                 link.lost = True
                 raise MCPServerError(f"the MCP server ended: {self._way.why()}") from None
             raise MCPServerError(f"the MCP server refused: {told(error.message)}") from None
@@ -198,16 +199,15 @@ class Connection:
         task = asyncio.create_task(self._hold(opened))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        link: _Link | None = None
         try:
             async with asyncio.timeout(self._connect_timeout):
                 link = await asyncio.shield(opened)
                 await self._examine(link)
         except BaseException as error:
-            if link is None:
-                task.cancel()
+            if opened.done() and not opened.cancelled() and opened.exception() is None:
+                opened.result().closing.set()
             else:
-                link.closing.set()
+                task.cancel()
             await asyncio.wait([task])
             if isinstance(error, TimeoutError):
                 raise MCPServerError(
