@@ -279,7 +279,8 @@ def test_a_summary_is_asked_for_again_as_the_policy_says(run: Run) -> None:
     result = run(made_with(answer, Compaction(window=9_000, keep_turns=3), failure_policy=policy))
     assert result.answer == "done"
     assert "dropped" not in {each.how for each in cuts(result)}
-    total = sum(getattr(e.usage, "total_tokens", 0) for e in result.events if hasattr(e, "usage"))
+    usages = [getattr(each, "usage", None) for each in result.events]
+    total = sum(each.total_tokens for each in usages if each is not None)
     assert result.usage.total_tokens == total
 
 

@@ -158,8 +158,8 @@ class Conversation:
         message, calls = self._named_apart(event.message)
         if _says(message):
             self.transcript.add(message)
-        if self._room is not None:
-            usage = event.usage
+        usage = event.usage
+        if self._room is not None and not usage.estimated:
             self._room.reported(usage.input_tokens + usage.output_tokens, len(self.transcript))
         self.said = message.text or self.said
         if event.stop in ("refused", "filtered", "length"):
