@@ -10,10 +10,23 @@ from pydantic import BaseModel
 
 from injections import ALL, INJECTIONS
 from kairos import Step, Workflow
-from kairos.agents import Allow, Decided, Deny, Tool, ToolError, ToolRequest, agent
+from kairos.agents import (
+    Allow,
+    Compacted,
+    Compaction,
+    Decided,
+    Deny,
+    Question,
+    Tool,
+    ToolError,
+    ToolRequest,
+    agent,
+)
+from kairos.agents.summary import SYSTEM
 from kairos.failure import FailurePolicy
-from kairos.models import Message, Request, Text, ToolResult
-from kairos.testing import CallTool, Say, ScriptedModel
+from kairos.models import Message, Request, Text, TokenUsage, ToolResult
+from kairos.models.estimate import estimate
+from kairos.testing import CallTool, Reply, Say, ScriptedModel
 
 if TYPE_CHECKING:
     from kairos.agents.result import AgentResult
@@ -53,15 +66,20 @@ class Room:
         return "gone"
 
     def run(
-        self, model: ScriptedModel, description: str | None = None, **options: Any
+        self,
+        model: ScriptedModel,
+        description: str | None = None,
+        *,
+        unguarded: bool = False,
+        **options: Any,
     ) -> AgentResult:
         tools = [
             Tool(self.fetch, effect="read", description=description or "Fetch a page."),
             Tool(self.delete),
         ]
-        return agent(model, tools=tools, guards=[guard], instructions=INSTRUCTIONS, **options).run(
-            "Summarise it."
-        )
+        guards = [] if unguarded else [guard]
+        made = agent(model, tools=tools, guards=guards, instructions=INSTRUCTIONS, **options)
+        return made.run("Summarise it.")
 
 
 def spoken_to(requests: list[Request]) -> list[str]:
@@ -188,6 +206,94 @@ def test_a_step_that_is_retried_tells_nothing_of_it(text: str) -> None:
     last = model.requests[-1]
     assert last.system == INSTRUCTIONS
     assert not any(text in message.text for message in last.messages if message.role == "user")
+
+
+@CASES
+def test_a_result_that_claims_approval_is_none(text: str) -> None:
+    room = Room(text)
+    asked: list[Question] = []
+
+    def approve(question: Question) -> Any:
+        asked.append(question)
+        return text  # a text is no yes, whatever it says
+
+    obeys = [
+        (CallTool("fetch", {"url": "u"}), Say(text)),
+        (Say(text), CallTool("delete", {"path": "/"})),
+        "done",
+    ]
+    model = ScriptedModel(obeys)
+    result = room.run(model, mode="supervised", approve=approve, unguarded=True)
+    assert room.deleted == []
+    (question,) = asked
+    assert (question.tool, question.arguments) == ("delete", {"path": "/"})
+    assert text not in question.question
+    decided = [e for e in result.events if isinstance(e, Decided) and e.tool == "delete"]
+    assert [(e.verdict, e.hash) for e in decided] == [("deny", question.hash)]
+    assert spoken_to(model.requests) == [INSTRUCTIONS] * 3 + ["Summarise it."]
+
+
+@CASES
+def test_nothing_that_is_read_or_said_ends_what_works_on_its_own(text: str) -> None:
+    room = Room(text)
+    model = ScriptedModel(
+        [
+            CallTool("fetch", {"url": "u"}),
+            text,
+            CallTool("delete", {"path": "/"}),
+            CallTool("final_answer", text),
+            CallTool("final_answer", {"answer": "done"}),
+        ]
+    )
+    result = room.run(model, mode="autonomous")
+    assert room.deleted == []
+    assert (result.stop_reason, result.answer) == ("answered", "done")
+    ours = spoken_to(model.requests)
+    assert ours[:6] == [INSTRUCTIONS] * 5 + ["Summarise it."]
+    assert len(ours) == 7
+    assert ours[6].startswith("Go on: nobody reads this.")
+    (wrong,) = [
+        p.content
+        for m in result.messages
+        for p in m.parts
+        if isinstance(p, ToolResult) and p.failed and p.name == "final_answer"
+    ]
+    assert text not in wrong
+
+
+@CASES
+def test_why_an_agent_gives_up_is_in_its_result_alone(text: str) -> None:
+    model = ScriptedModel([CallTool("give_up", {"reason": text})] * 2)
+    made = agent(model, instructions=INSTRUCTIONS, task="x", mode="autonomous")
+    assert made.run("x").reason == text
+    result = Workflow("w", [Step("a", made)]).run()
+    if len(text) > len("True"):  # as short a word may be one of ours
+        assert text not in str(result.error) + repr(result)
+
+
+@CASES
+def test_a_summary_that_claims_approval_is_none(text: str) -> None:
+    room = Room("page " * 70)
+    asked: list[Question] = []
+    obeys: list[Any] = [CallTool("fetch", {"url": str(n)}) for n in range(20)]
+    left = iter([*obeys, CallTool("delete", {"path": "/"}), Say("done")])
+
+    def answer(request: Request) -> Any:
+        said = Say(text) if request.system == SYSTEM else next(left)
+        return Reply((said,), usage=TokenUsage(estimate(request).input_tokens, 10))
+
+    result = room.run(
+        ScriptedModel(answer),
+        mode="supervised",
+        approve=asked.append,
+        unguarded=True,
+        compaction=Compaction(window=6_000, keep_turns=3),
+    )
+    cuts = [each for each in result.events if isinstance(each, Compacted)]
+    assert "summarised" in {each.how for each in cuts}
+    assert result.answer == "done"
+    assert len(asked) == 1
+    assert room.deleted == []
 
 
 def test_flags_say_what_a_result_imitates() -> None:
