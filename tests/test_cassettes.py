@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kairos import ConfigError
+from kairos import ConfigError, Step, Workflow
+from kairos.adapters.claude import claude
 from kairos.exceptions import SecurityError
 from kairos.testing import Body, CallTool, FakeProviders, Gzip, Say, Status, cassette
 from kairos.testing.scrubbing import clean_body, clean_headers, clean_url, keys_in
@@ -268,9 +270,33 @@ def test_an_answer_is_given_once(tmp_path: Path) -> None:
     path = tmp_path / "call.yaml"
     record(path, "x")
 
-    with cassette(path):
-        assert call("http://127.0.0.1:9", "anthropic").error is None
-        assert call("http://127.0.0.1:9", "anthropic").error is not None
+    def asks_twice() -> None:
+        with cassette(path):
+            assert call("http://127.0.0.1:9", "anthropic").error is None
+            assert call("http://127.0.0.1:9", "anthropic").error is not None
+
+    with pytest.raises(ConfigError, match="further"):
+        asks_twice()
+
+
+@pytest.mark.parametrize("asks", ["run", "run_async"])
+def test_a_workflow_that_asks_for_what_is_not_in_the_file_cannot_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asks: str
+) -> None:
+    path, other = tmp_path / "call.yaml", {"topic": "ants"}
+    with FakeProviders() as fake:
+        for name, value in fake.environ().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("KAIROS_ALLOW_LOCALHOST", "1")
+        workflow = Workflow("w", [Step("a", claude("About {topic}"), retries=0)])
+        with cassette(path, record="all"):
+            assert workflow.run({"topic": "bees"}).output == "echo: About bees"
+    with cassette(path) as tape:
+        assert workflow.run({"topic": "bees"}).output == "echo: About bees"
+    assert tape.played == 1
+
+    with pytest.raises(ConfigError, match="further"), cassette(path):
+        workflow.run(other) if asks == "run" else asyncio.run(workflow.run_async(other))
 
 
 def test_what_is_not_asked_for_stays_in_the_file(tmp_path: Path) -> None:

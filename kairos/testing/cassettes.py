@@ -59,8 +59,9 @@ def cassette(path: str | Path, record: Record = "once") -> Iterator[Cassette]:
     when the value of a key in the environment is found in it all the same.  Read a new file
     before you commit it: a model may have repeated what no rule knows.
 
-    Raises ConfigError without the extra `testing`, for a missing or unreadable file, and for a
-    request that the file does not have.  A stream arrives at once while it is recorded.
+    Raises ConfigError without the extra `testing`, for a missing or unreadable file, and at the end
+    of the block for a request that the file does not have, whatever became of that in between.  A
+    stream arrives at once while it is recorded.
     """
     where = Path(path)
     recording = _recording(where, record)
@@ -74,13 +75,15 @@ def cassette(path: str | Path, record: Record = "once") -> Iterator[Cassette]:
             raise _unreadable(where) from error
         if not recording and not len(tape):
             raise _unreadable(where)
+        unknown = [] if recording else _noted(tape)
         try:
             yield Cassette(tape, recording=recording)
         except Exception as error:
-            unknown = _unknown_request(error)
-            if unknown is None:
+            if not unknown:
                 raise
-            raise _not_recorded(where, unknown) from error
+            raise _not_recorded(where, unknown[0]) from error
+        if unknown:  # whoever asked took it for a failure of the provider
+            raise _not_recorded(where, unknown[0])
 
 
 def _recording(where: Path, record: str) -> bool:
@@ -211,17 +214,19 @@ def _placeholders() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _unknown_request(error: BaseException | None) -> Any:
-    """Return the request that the file does not have, however deep an SDK has buried it."""
-    from vcr.errors import CannotOverwriteExistingCassetteException  # noqa: PLC0415 - an extra
+def _noted(tape: Any) -> list[Any]:
+    """Return a list of the requests that a tape is asked for and does not have, as they come."""
+    unknown: list[Any] = []
+    known = tape.can_play_response_for
 
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, CannotOverwriteExistingCassetteException):
-            return error.failed_request
-        error = error.__cause__ or error.__context__
-    return None
+    def can_play(request: Any) -> Any:
+        found = known(request)
+        if not found:
+            unknown.append(request)
+        return found
+
+    tape.can_play_response_for = can_play
+    return unknown
 
 
 def _not_recorded(where: Path, request: Any) -> ConfigError:
