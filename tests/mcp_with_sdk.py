@@ -52,6 +52,14 @@ async def waits() -> str:
 
 
 @server.tool()
+async def grows(context: Context) -> str:
+    """Offer one tool more."""
+    server.add_tool(fails, name="new")
+    await context.notify_tools_changed()
+    return ""
+
+
+@server.tool()
 def ends() -> str:
     """End the server."""
     os._exit(3)

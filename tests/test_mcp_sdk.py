@@ -336,6 +336,22 @@ def test_what_cannot_be_served_is_told_and_nothing_is_on_standard_output(
 # --- ours, asked by us
 
 
+def test_several_modules_are_served_with_what_each_imports_later(folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / f"{name}_helper.py").write_text(f"said = {name!r}\n")
+        (folder / name / f"{name}_flow.py").write_text(
+            "from kairos import Step, Workflow\n"
+            "def say(ctx):\n"
+            f"    import {name}_helper\n"
+            f"    return {name}_helper.said\n"
+            f"flow = Workflow({name!r}, [Step('say', say)], inputs=[])\n"
+        )
+    given = [*KAIROS, "mcp", "serve", "one/one_flow.py", "two/two_flow.py:flow"]
+    with mcp_tools(given, cwd=folder) as tools:
+        assert [asyncio.run(tools[name]()) for name in ("one", "two")] == ["one", "two"]
+
+
 def test_kairos_calls_kairos(folder: Path) -> None:
     with mcp_tools([*KAIROS, "mcp", "serve", "flows.py"], cwd=folder) as tools:
         calls = (
@@ -407,6 +423,17 @@ def test_a_server_of_the_sdk_that_is_killed_in_the_middle_of_a_call(theirs: MCPT
         with pytest.raises(MCPServerError, match="code 3"):
             asyncio.run(tools["ends"]())
     assert psutil.Process().children() == running
+
+
+def test_a_server_of_the_newest_protocol_that_changes_is_noticed() -> None:
+    with mcp_tools(WITH_SDK) as tools:
+        digest = tools.digest
+    with mcp_tools(WITH_SDK, pin=digest) as tools:
+        asyncio.run(tools["grows"]())
+        with pytest.raises(MCPServerError, match="not those that it had") as told:  # noqa: PT012
+            while True:  # until the word has come, which nothing puts in order
+                asyncio.run(tools["add"](a=1, b=2))
+        assert "'new' is new" in str(told.value)
 
 
 # --- HTTP

@@ -20,7 +20,9 @@ from kairos.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
+    from kairos.cli.loading import Loaded
     from kairos.cli.mcp_offers import Answer, Offer
     from kairos.workflow import Workflow
 
@@ -44,7 +46,7 @@ def serve(options: ServeOptions) -> int:
     except ConfigError as error:
         raise Stop(error.message, fix=error.fix) from None
     with stdout_kept() as (stdout, _), stdin_kept() as reading:
-        offers = offers_of(_found(options))
+        offers = offers_of(_found(_loaded(options)))
         if options.http is not None:
             return asyncio.run(_serve_http(offers, options.http))
         try:
@@ -54,9 +56,23 @@ def serve(options: ServeOptions) -> int:
         return asyncio.run(_serve_stdio(offers, reading, writing))
 
 
-def _found(options: ServeOptions) -> Iterator[tuple[str, Workflow | Tool, bool]]:
+def _loaded(options: ServeOptions) -> list[Loaded]:
+    """Load all modules, and leave them all loaded: each `load` would take out those before it."""
+    found: list[Loaded] = []
+    modules: dict[str, ModuleType] = {}
+    folders: list[str] = []
     for target in options.modules:
-        loaded = load(target, workflows_dir=options.workflows_dir)
+        found.append(load(target, workflows_dir=options.workflows_dir))
+        modules |= sys.modules
+        folders.append(sys.path[0])
+    for name, module in modules.items():
+        sys.modules.setdefault(name, module)
+    sys.path += [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+    return found
+
+
+def _found(modules: list[Loaded]) -> Iterator[tuple[str, Workflow | Tool, bool]]:
+    for loaded in modules:
         place, members = clean(loaded.target), vars(loaded.module)
         if isinstance(members.get(loaded.chosen or ""), Tool):
             yield place, members[loaded.chosen or ""], True
@@ -188,6 +204,7 @@ async def _serve_http(offers: dict[str, Offer], port: int) -> int:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((_HOST, port))
+        listening.listen()  # before anybody is told where
     except OSError as error:
         listening.close()
         raise Stop(f"port {port} cannot be listened on: {error.strerror}") from None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kairos.agents.mcp.connection import RemoteTool
     from kairos.agents.tools import Effect
+    from kairos.source import Place
 
 __all__ = ["CONTEXT", "EFFECTS", "Choice"]
 
@@ -38,6 +39,7 @@ class Choice:
         *,
         trust_hints: bool,
         unchecked: tuple[str, ...],
+        place: Place | None,
         options: Mapping[str, Any],
     ) -> None:
         self._include = include
@@ -46,6 +48,7 @@ class Choice:
         self._effects = effects
         self._trust_hints = trust_hints
         self._unchecked = unchecked
+        self._place = place
         self._options = options
 
     def of(self, listing: tuple[RemoteTool, ...]) -> tuple[RemoteTool, ...]:
@@ -116,6 +119,7 @@ class Choice:
             result=result,
             **self._options,
         )
+        tool.place = self._place
         tool.signature = tool.signature._replace(schema=shown, context=CONTEXT)
         tool.spec = ToolSpec(name, readable(remote.description), shown)
         return tool

@@ -93,7 +93,7 @@ def mcp_tools(
         )
     else:
         checked_url(str(url), "url", allow_localhost=allow_localhost)
-        way = Address(str(url), dict(headers or {}), watched=pin is not None)
+        way = Address(str(url), _headers(headers or {}), watched=pin is not None)
     choice = Choice(
         None if include is None else _globs("include", include),
         _globs("exclude", exclude),
@@ -101,8 +101,9 @@ def mcp_tools(
         _checked_effects(effects or {}),
         trust_hints=trust_hints,
         unchecked=_globs("unchecked", unchecked),
+        place=declared_here(),
         options={
-            "timeout": timeout,
+            "timeout": None if timeout is None else _seconds("timeout", timeout),
             "max_chars": max_chars,
             "touches": ("commands",) if command is not None else ("network",),
         },
@@ -299,6 +300,17 @@ def _environment(given: Any) -> dict[str, str]:
             )
         found[name] = os.environ[name]
     return found
+
+
+def _headers(given: Any) -> dict[str, str]:
+    for name, value in given.items():
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise ConfigError(
+                f"the header {name!r} holds what can be none",
+                where=declared_here(),
+                expected="printable ASCII letters",
+            )
+    return dict(given)
 
 
 def _globs(option: str, given: Any) -> tuple[str, ...]:

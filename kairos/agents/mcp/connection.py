@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos._version import __version__
@@ -181,8 +182,7 @@ class Connection:
             link = self._link
             if link is not None and not link.lost:
                 if self._changed and self._way.watched:
-                    await self._examine(link)
-                    self._changed = False
+                    await self._examine_again(link)
                 return link
             if self._closing:
                 raise MCPServerError("the MCP server is closed")
@@ -233,8 +233,11 @@ class Connection:
                 )
                 async with client:
                     link = _Link(client.session)
+                    listening = asyncio.create_task(self._listen(client))
                     opened.set_result(link)
                     await link.closing.wait()
+                    listening.cancel()
+                    await asyncio.gather(listening, return_exceptions=True)
         except Exception as error:  # noqa: BLE001 - whatever a server's answers lead to
             if not opened.done():
                 opened.set_exception(self._unreachable(error))
@@ -258,6 +261,24 @@ class Connection:
     async def _heard(self, message: Any) -> None:
         if getattr(message, "method", "") == "notifications/tools/list_changed":
             self._changed = True
+
+    async def _listen(self, client: Any) -> None:
+        """Ask to be told of changes, as the protocol of 2026-07-28 wants it; before, one is."""
+        told = client.server_capabilities.tools
+        if told is None or not told.list_changed:
+            return
+        with suppress(Exception):  # an older protocol, or a server that does not keep its word
+            async with client.listen(tools_list_changed=True) as changes:
+                async for _ in changes:
+                    self._changed = True
+
+    async def _examine_again(self, link: _Link) -> None:
+        self._changed = False
+        try:
+            await self._examine(link)
+        except BaseException:
+            self._changed = True
+            raise
 
     async def _examine(self, link: _Link) -> None:
         self._accept(await _listed(link.session))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kairos.agents.mcp.process import ServerProcess
+from kairos.agents.mcp.process import LONGEST, ServerProcess
 from kairos.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 __all__ = ["Address", "Command", "Way"]
 
@@ -86,6 +86,32 @@ class Command:
         return "" if self._process is None else self._process.errors
 
 
+async def _bounded(response: Any) -> None:
+    """Have a body end where it is longer than a message may be; of a stream each event is bound."""
+    import httpx2  # noqa: PLC0415 - it comes with the extra
+
+    if response.headers.get("content-type", "").startswith("text/event-stream"):
+        return
+    stream = response.stream
+
+    class Bounded(httpx2.AsyncByteStream):
+        """A body, as far as it may go."""
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            seen = 0
+            async for part in stream:
+                seen += len(part)
+                if seen > LONGEST:
+                    raise httpx2.ReadError("the body is too long", request=response.request)
+                yield part
+
+        async def aclose(self) -> None:
+            """Close it."""
+            await stream.aclose()
+
+    response.stream = Bounded()
+
+
 class Address:
     """A server behind a URL, which speaks streamable HTTP."""
 
@@ -102,8 +128,11 @@ class Address:
         import httpx2  # noqa: PLC0415 - it comes with the extra
         from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415 - as above
 
-        timeout = httpx2.Timeout(_CONNECT, read=_READ)
-        async with httpx2.AsyncClient(headers=self._headers, timeout=timeout) as client:
+        async with httpx2.AsyncClient(
+            headers=self._headers,
+            timeout=httpx2.Timeout(_CONNECT, read=_READ),
+            event_hooks={"response": [_bounded]},
+        ) as client:
             yield streamable_http_client(self._url, http_client=client)
 
     def why(self) -> str:
