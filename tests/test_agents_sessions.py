@@ -738,3 +738,81 @@ def test_events_of_sessions_are_plain_json_and_back() -> None:
     assert isinstance(events[0], TaskGiven)
     for event in events:
         assert event_from_plain(json.loads(json.dumps(event_to_plain(event)))) == event
+
+
+CHANGES = st.fixed_dictionaries(
+    {
+        "max_iterations": st.sampled_from([1, 2, 25]),
+        "max_tool_calls": st.sampled_from([None, 1, 2]),
+        "max_repeated_calls": st.sampled_from([None, 1]),
+        "max_repeated_texts": st.sampled_from([None, 1]),
+        "max_total_tokens": st.sampled_from([None, 40]),
+        "output": st.sampled_from([None, int, dict[str, int]]),
+        "answer_via": st.sampled_from(["output", "tool"]),
+        "answer_retries": st.sampled_from([0, 1, 2]),
+        "mode": st.sampled_from(["task", "autonomous"]),
+    }
+)
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    CHANGES,
+    CHANGES,
+    st.lists(
+        st.lists(
+            st.sampled_from(
+                ["call", "calls", "text", "number", "empty", "refuse", "final", "wrong", "give_up"]
+            ),
+            max_size=4,
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_what_was_said_stays_though_the_agent_is_another_one_now(
+    then: dict[str, Any], now: dict[str, Any], scripts: list[list[str]]
+) -> None:
+    replies: list[str] = []
+
+    def answer(request: Any) -> Any:
+        paired(request.messages)
+        return _worded(replies.pop(0) if replies else "number")
+
+    def made_of(options: dict[str, Any]) -> Agent:
+        given = dict(options)
+        if given["mode"] == "autonomous":
+            given["answer_via"] = None
+        return agent(ScriptedModel(answer), tools=[double], **given)
+
+    store = MemoryStore()
+    session = made_of(then).session("s", store=store)
+    for number, script in enumerate(scripts):
+        replies[:] = script
+        session.send(f"task {number}")
+    again = made_of(now).session("s", store=store)
+    assert again.events == session.events
+    assert again.usage == session.usage
+    assert [m.role for m in again.messages] == [m.role for m in session.messages]
+    assert [m for m in again.messages if m.role == "assistant"] == [
+        m for m in session.messages if m.role == "assistant"
+    ]
+    finished = {e.call: e.content for e in session.events if isinstance(e, ToolFinished)}
+    for each in (session, again):
+        paired(each.messages)
+        told = {
+            p.id: p.content for m in each.messages for p in m.parts if isinstance(p, ToolResult)
+        }
+        assert finished.items() <= told.items()
+    replies[:] = []
+    again.send("one more")
+    paired(again.messages)
+
+
+def _worded(word: str) -> Any:
+    return {
+        "number": "3",
+        "final": CallTool("final_answer", {"answer": 3}),
+        "wrong": (CallTool("final_answer", {"answer": "three"}), CallTool("double", {"number": 2})),
+        "give_up": CallTool("give_up", {"reason": "tired"}),
+    }.get(word) or _reply(word)

@@ -5,6 +5,7 @@ Every method is pure of the world: the same events give the same state.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.agents.answers import judged, why_given_up
@@ -20,9 +21,10 @@ from kairos.agents.events import (
     ToolFinished,
 )
 from kairos.agents.limits import AgentStop, Used
+from kairos.agents.names import Names
 from kairos.agents.plan import FINAL, GIVE_UP
-from kairos.agents.transcript import Transcript
-from kairos.models import Message, Reasoning, Request, Text, ToolCall, ToolResult
+from kairos.agents.transcript import Transcript, says_something
+from kairos.models import Message, Request, Text, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,13 +32,14 @@ if TYPE_CHECKING:
     from kairos.agents.compaction import Cut
     from kairos.agents.plan import Plan
 
-__all__ = ["Conversation", "Turn"]
+__all__ = ["After", "Conversation", "Turn"]
 
 _ACCEPTED = "accepted"
 _NOT_RUN = "not run: the task ended with this turn"
 _NO_MORE = "not run: the agent may make no more calls"
 _TOOL_USED_UP = "not run: this tool may not be called again in this task"
 _BROKEN_OFF = "not finished: the agent was stopped"
+_WRONG = "not the answer that was asked for"
 _TOO_LONG = ("too_long", "too_large")
 _GO_ON = (
     f"Go on: nobody reads this. Take the next step towards your goal with a tool. Call {FINAL} "
@@ -58,6 +61,20 @@ class Turn(NamedTuple):
     answer: bytes | str | None = None
 
 
+class After(NamedTuple):
+    """What is known to have followed an answer: calls that finished, more of the task, its end.
+
+    The plan may be another one by now, and changes nothing of what has happened.
+    """
+
+    finished: Collection[str] = ()
+    on: bool = False
+    ended: AgentStop | None = None
+
+
+_NOTHING = After()
+
+
 class Conversation:
     """Where an agent stands: its messages, what it has used, and what it has seen before."""
 
@@ -68,7 +85,7 @@ class Conversation:
         self.elapsed = 0.0
         self.events: list[Any] = []
         self.broken_off: list[ToolFinished] = []
-        self._ids: set[str] = set()
+        self._names = Names()
         self._task = range(0)
         self._refused = self._refused_again = False
         self._begin_counting()
@@ -148,15 +165,16 @@ class Conversation:
         self.events.append(event)
         self.passed(event.at)
 
-    def answered(self, event: ModelAnswered) -> Turn:
+    def answered(self, event: ModelAnswered, after: After = _NOTHING) -> Turn:
         """Take in an answer, and say what it leads to."""
         self.events.append(event)
         self.passed(event.at)
         self.used.iterations += 1
         self.used.add(event.usage)
         self._refused = self._refused_again = False
-        message, calls = self._named_apart(event.message)
-        if _says(message):
+        message, calls = self._names.apart(event.message)
+        self.arguments.update((call.id, call.arguments) for call in calls)
+        if says_something(message):
             self.transcript.add(message)
         usage = event.usage
         if self._room is not None and not usage.estimated:
@@ -166,10 +184,10 @@ class Conversation:
             self._unanswered(calls)
             return Turn(ends="cut_off" if event.stop == "length" else event.stop)
         text = message.text
-        if self._repeats_itself(text, calls):
+        if self._repeats_itself(text, calls) and not (after.on or after.finished):
             self._unanswered(calls)
             return Turn(ends="repeated_text")
-        return self._called_for(calls) if calls else self._said(text)
+        return self._called_for(calls, after) if calls else self._answer(text, after)
 
     def decided(self, event: Decided) -> None:
         """Take note of what was decided of a call."""
@@ -255,30 +273,6 @@ class Conversation:
 
     # --- one answer
 
-    def _named_apart(self, message: Message) -> tuple[Message, tuple[ToolCall, ...]]:
-        """Return a message whose calls have ids, no two the same in the whole conversation."""
-        calls: list[ToolCall] = []
-        again = False
-        for part in message.parts:
-            if isinstance(part, ToolCall):
-                if not part.id or part.id in self._ids:
-                    part = part._replace(id=self._fresh(part.id or "call"))  # noqa: PLW2901
-                    again = True
-                self._ids.add(part.id)
-                self.arguments[part.id] = part.arguments
-                calls.append(part)
-        if again:
-            fresh = iter(calls)
-            parts = tuple(next(fresh) if isinstance(p, ToolCall) else p for p in message.parts)
-            message = Message(message.role, parts)
-        return message, tuple(calls)
-
-    def _fresh(self, name: str) -> str:
-        number = len(self._ids)
-        while (made := f"{name[:40]}-{number}") in self._ids:
-            number += 1
-        return made
-
     def _repeats_itself(self, text: str, calls: tuple[ToolCall, ...]) -> bool:
         most = self.plan.limits.repeated_texts
         if most is None or (calls and not text):
@@ -300,17 +294,18 @@ class Conversation:
         most = self.plan.limits.tool_calls
         return most is not None and self.used.calls >= most
 
-    def _called_for(self, calls: tuple[ToolCall, ...]) -> Turn:
+    def _called_for(self, calls: tuple[ToolCall, ...], after: After) -> Turn:
         told: list[ToolResult] = []
         if self._ending:
-            ended = self._ended_by(calls, told)
+            ended = self._ended_by(calls, told, after)
             if ended is not None:
                 return ended
         made = []
         for call in calls:
-            if call.name in self._ending:
+            if call.name in self._ending and call.id not in after.finished:
                 continue
-            if why := self._not_allowed(call):
+            why = self._not_allowed(call)
+            if why and call.id not in after.finished:
                 told.append(ToolResult(call.id, call.name, why, failed=True))
             else:
                 self.used.calls += 1
@@ -318,20 +313,25 @@ class Conversation:
         turn = Turn(tuple(made), calls, tuple(told))
         return turn if made else self.finished(turn, {}, None)
 
-    def _ended_by(self, calls: tuple[ToolCall, ...], told: list[ToolResult]) -> Turn | None:
+    def _ended_by(
+        self, calls: tuple[ToolCall, ...], told: list[ToolResult], after: After
+    ) -> Turn | None:
         """Return the end of the task if a call is meant for it; `told` gets what is wrong."""
+        went_on = after.on or bool(after.finished)
         for call in calls:
-            if call.name not in self._ending:
+            if call.name not in self._ending or call.id in after.finished:
                 continue
-            if call.name == GIVE_UP:
+            if call.name == GIVE_UP and not went_on:
                 self._tell_all(calls, call)
                 return Turn(ends="gave_up", answer=why_given_up(call.arguments))
             answer, fault = self._judge(call.arguments)
+            if fault is None and went_on:
+                fault = _WRONG
             if fault is None:
                 self._tell_all(calls, call)
                 return Turn(ends="answered", answer=answer)
-            told.append(ToolResult(call.id, FINAL, fault, failed=True))
-        if told and self._faults > self.plan.answer_retries:
+            told.append(ToolResult(call.id, call.name, fault, failed=True))
+        if told and not went_on and self._faults > self.plan.answer_retries:
             self._unanswered(calls)
             return Turn(ends="invalid_answer")
         return None
@@ -345,19 +345,28 @@ class Conversation:
             return _TOOL_USED_UP
         return ""
 
-    def _said(self, text: str) -> Turn:
+    def _answer(self, text: str, after: After) -> Turn:
+        turn, told = self._said(text)
+        if after.on:
+            turn, told = Turn(), told or _WRONG
+        elif after.ended is not None:
+            turn, told = (turn if turn.ends else Turn(ends=after.ended)), ""
+        if told:
+            self.transcript.add(Message("user", (Text(told),)))
+        return turn
+
+    def _said(self, text: str) -> tuple[Turn, str]:
+        """Return what a text leads to, and what the model is told of it if the task goes on."""
         if self.plan.autonomous:
-            self.transcript.add(Message("user", (Text(_GO_ON),)))
-            return Turn()
+            return Turn(), _GO_ON
         if self.plan.answer is None:
-            return Turn(ends="answered", answer=text)
+            return Turn(ends="answered", answer=text), ""
         answer, fault = self._judge(text)
         if fault is None:
-            return Turn(ends="answered", answer=answer)
+            return Turn(ends="answered", answer=answer), ""
         if self._faults > self.plan.answer_retries:
-            return Turn(ends="invalid_answer")
-        self.transcript.add(Message("user", (Text(fault),)))
-        return Turn()
+            return Turn(ends="invalid_answer"), ""
+        return Turn(), fault
 
     def _judge(self, text: str) -> tuple[bytes, str | None]:
         """Return the JSON of an answer, or what the model is told is wrong with it."""
@@ -382,11 +391,3 @@ class Conversation:
     def _tell(self, results: tuple[ToolResult, ...]) -> None:
         if results:
             self.transcript.add(Message("tool", results))
-
-
-def _says(message: Message) -> bool:
-    """Whether a message says anything: one that does not is refused by those it goes back to."""
-    return any(
-        part.text.strip() if isinstance(part, Text) else not isinstance(part, Reasoning)
-        for part in message.parts
-    )

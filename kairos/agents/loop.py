@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from kairos.agents.compaction import Cut
-from kairos.agents.conversation import Conversation, Turn
+from kairos.agents.conversation import After, Conversation, Turn
 from kairos.agents.events import (
     Compacted,
     Decided,
@@ -128,10 +128,10 @@ def _task(conversation: Conversation, past: _Past) -> Loop:
             continue
         if not isinstance(told, ModelAnswered):
             return Ended(_reason(told))
-        turn = conversation.answered(told)
+        turn = conversation.answered(told, past.after())
         if turn.ends is None and turn.calls:
             turn = yield from _calls(conversation, past, turn)
-        if turn.ends is not None:
+        if turn.ends is not None and not past.has_more:
             return Ended(turn.ends, turn.answer)
 
 
@@ -153,8 +153,8 @@ def _calls(conversation: Conversation, past: _Past, turn: Turn) -> _Turns:
     left = tuple(call for call in turn.calls if call.id not in results)
     if not left:
         return conversation.finished(turn, results, None)
-    if past.goes_on:
-        return conversation.finished(turn, results, "cancelled")
+    if past.goes_on or past.has_more:  # what was not called then is not called now
+        return conversation.finished(turn, results, "cancelled" if past.goes_on else None)
     called = yield Call(left, decided)
     if not isinstance(called, Called):
         return conversation.finished(turn, results, _reason(called))
@@ -172,6 +172,11 @@ def _reason(told: object) -> AgentStop:
 
 
 _ENDS = (TaskGiven, TaskEnded, SessionEnded)
+_MORE = (ModelAnswered, ModelFailed, Compacted)
+_BY_ITSELF = frozenset(
+    {"answered", "gave_up", "invalid_answer", "repeated_text", "refused", "filtered", "cut_off"}
+)
+"""How an answer ends its task; what else does, comes after it."""
 
 
 class _Past:
@@ -200,6 +205,28 @@ class _Past:
     def goes_on(self) -> bool:
         """Whether the task has no more to it: the next that happened is its end, or another."""
         return bool(self._events) and isinstance(self._events[0], _ENDS)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the task is known to have gone on."""
+        return bool(self._events) and isinstance(self._events[0], _MORE)
+
+    def after(self) -> After:
+        """Return what followed the answer that was just given."""
+        if not self._events:
+            return After()
+        finished: set[str] = set()
+        for event in self._events:
+            if isinstance(event, ToolFinished):
+                finished.add(event.call)
+            elif isinstance(event, TaskEnded):
+                ended = cast("AgentStop", event.reason)
+                if ended in _BY_ITSELF:
+                    return After(finished, ended=ended)
+                return After(finished, on=True)
+            elif not isinstance(event, Decided):
+                return After(finished, on=isinstance(event, _MORE))
+        return After(finished)
 
     def answer(self) -> ModelAnswered | None:
         """Return the next answer that was given already."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, overload
 
+from kairos.models import Message, Reasoning, Text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kairos.models import Message
-
-__all__ = ["Snapshot", "Transcript"]
+__all__ = ["Snapshot", "Transcript", "says_something"]
 
 
 class Transcript:
@@ -79,3 +79,11 @@ class Snapshot(Sequence[_T]):
 
     def __repr__(self) -> str:
         return f"Snapshot({self._length} items)"
+
+
+def says_something(message: Message) -> bool:
+    """Whether a message says anything: one that does not is refused by those it goes back to."""
+    return any(
+        part.text.strip() if isinstance(part, Text) else not isinstance(part, Reasoning)
+        for part in message.parts
+    )
