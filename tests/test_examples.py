@@ -47,6 +47,7 @@ def test_an_example_runs_to_its_end_anywhere(example: Path, tmp_path: Path) -> N
         [sys.executable, str(example), *ARGUMENTS.get(example.stem, [])],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,  # who sits at this terminal is not to be asked
         capture_output=True,
         text=True,
         check=False,

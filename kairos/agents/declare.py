@@ -223,7 +223,7 @@ def _model(model: Any) -> Model:
     raise ConfigError(
         "an agent has no model",
         where=declared_here(),
-        expected="an adapter such as ClaudeAdapter(), or a ScriptedModel",
+        expected="an adapter such as ClaudeAdapter(model=...), or a ScriptedModel",
         found="a name" if isinstance(model, str) else type(model).__name__,
     )
 
