@@ -29,7 +29,7 @@ WITH_SDK = [sys.executable, str(HERE / "mcp_with_sdk.py")]
 KAIROS = [sys.executable, "-m", "kairos"]
 
 FLOWS = '''\
-import os, sys, threading
+import asyncio, os, sys, threading
 from pydantic import BaseModel
 from kairos import Schema, Step, StepContext, Workflow
 from kairos.agents import ToolError, tool
@@ -90,6 +90,16 @@ def double(n: int) -> int:
 async def closed(n: int) -> int:
     raise ToolError("closed on Sundays")
 
+inside = []
+
+@tool(concurrency=1)
+async def alone(n: int) -> int:
+    inside.append(n)
+    most = len(inside)
+    await asyncio.sleep(0.01)
+    inside.remove(n)
+    return most
+
 @tool
 def broken(n: int) -> int:
     raise KeyError("a secret value 4711")
@@ -131,7 +141,7 @@ def test_the_sdk_sees_workflows_as_tools_and_calls_them(folder: Path, mode: str)
         tools = {each.name: each for each in (await client.list_tools()).tools}
         assert set(tools) == {
             "add_up", "failing", "secret", "spoiled", "texts", "waiting", "double", "closed",
-            "broken",
+            "broken", "alone",
         }  # fmt: skip
         assert tools["add_up"].description == "Add two numbers."
         assert tools["add_up"].input_schema["required"] == ["a", "b"]
@@ -202,6 +212,9 @@ def test_progress_is_told_to_those_who_ask_and_calls_run_at_the_same_time(folder
         assert told == [(1, 2, "a: done"), (2, 2, "b: done")]
         found = await asyncio.gather(*(client.call_tool("double", {"n": n}) for n in range(20)))
         assert [each.structured_content["result"] for each in found] == [2 * n for n in range(20)]
+
+        found = await asyncio.gather(*(client.call_tool("alone", {"n": n}) for n in range(5)))
+        assert [each.structured_content["result"] for each in found] == [1] * 5
 
     _sdk(folder, work)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import threading
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,13 @@ from kairos.agents.calls import Do, Done, carry_out
 from kairos.agents.engagement import Engagement, ToolProgress, ToolStarted, joined
 from kairos.agents.events import Decided, ToolFinished
 from kairos.agents.loop import Called
+from kairos.agents.waiting import on_a_thread, place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from kairos.agents.engagement import Said
     from kairos.agents.limits import AgentStop
-    from kairos.agents.slots import Slots
     from kairos.models import ToolCall
 
 __all__ = ["AsyncCrew"]
@@ -143,7 +142,7 @@ class AsyncCrew:
         slots = step.slots
         if slots is None or not slots.bounded:
             return await self._done(call, step)
-        await _enter(slots)
+        await place(slots)
         try:
             return await self._done(call, step)
         finally:
@@ -184,7 +183,7 @@ class AsyncCrew:
         if step.kind == "rule" or self._is_async(call, step):
             value = step.function()
         else:
-            value = await _on_a_thread(lambda: self._on_thread(call, step, gone))
+            value = await on_a_thread(lambda: self._on_thread(call, step, gone))
         if inspect.isasyncgen(value):
             value = self._drained(call, value)
         if not inspect.isawaitable(value):
@@ -270,59 +269,3 @@ class _Tick:
 
 
 _TICK = _Tick()
-
-
-async def _enter(slots: Slots) -> None:
-    loop = asyncio.get_running_loop()
-    free: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        loop.call_soon_threadsafe(_set, free)
-
-    if slots.enter(wake):
-        return
-    try:
-        await free
-    except asyncio.CancelledError:
-        if not slots.withdraw(wake):
-            slots.leave()
-        raise
-
-
-def _set(free: asyncio.Future[None]) -> None:
-    if not free.done():
-        free.set_result(None)
-
-
-async def _on_a_thread(function: Callable[[], Any]) -> Any:
-    """Call a function on a thread of its own, which nobody joins if it gets stuck."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def settle(value: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
-
-    def work() -> None:
-        value: Any = None
-        error: BaseException | None = None
-        try:
-            value = context.run(function)
-        except StopIteration:
-            error = RuntimeError("a tool raised StopIteration")
-        except Exception as raised:  # noqa: BLE001 - a tool may raise anything at all
-            error = raised
-        except BaseException as raised:  # noqa: BLE001 - the loop must not take it for its own end
-            error = RuntimeError(type(raised).__name__)
-        try:
-            loop.call_soon_threadsafe(settle, value, error)
-        except RuntimeError:  # the loop is closed: nobody waits any longer
-            return
-
-    threading.Thread(target=work, name="kairos-tool", daemon=True).start()
-    return await future

@@ -11,12 +11,12 @@ import contextvars
 import json
 import re
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kairos.agents.desk import ToolContext
 from kairos.agents.engagement import joined
 from kairos.agents.tools import Tool, ToolError
+from kairos.agents.waiting import on_a_thread, place
 from kairos.cli.output import Stop, clean, tell
 from kairos.contracts.contract import ContractBroken
 from kairos.contracts.encoding import encode
@@ -26,7 +26,7 @@ from kairos.exceptions import KairosError
 from kairos.security import sanitize_exception, sanitize_untrusted_text, scrub_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from kairos.contracts.contract import Contract
     from kairos.contracts.field_errors import FieldValidationError
@@ -81,11 +81,11 @@ def offers_of(found: Iterable[tuple[str, Workflow | Tool, bool]]) -> dict[str, O
     """
     offers: dict[str, Offer] = {}
     left: list[str] = []
-    for place, value, named in found:
+    for where, value, named in found:
         if isinstance(value, Tool):
             offer: Offer = _ToolOffer(value)
         elif value.declared_inputs is None:
-            why = f"workflow '{clean(value.name)}' in {place} does not say what it is given"
+            why = f"workflow '{clean(value.name)}' in {where} does not say what it is given"
             fix = "declare it: Workflow(..., inputs=Schema({...}))"
             if named:
                 raise Stop(why, expected="a contract of its inputs", fix=fix)
@@ -204,7 +204,7 @@ class _WorkflowOffer:
 
 async def _ended(run: Run) -> WorkflowResult:
     """Await a run on a thread of its own: a pool's places would bound how many can run."""
-    return await _on_a_thread(run.result)  # type: ignore[no-any-return]
+    return await on_a_thread(run.result)  # type: ignore[no-any-return]
 
 
 def _run_failed(result: WorkflowResult) -> Answer:
@@ -239,6 +239,7 @@ class _ToolOffer:
             return _invalid(broken.errors)
         if tool.signature.context is not None:
             values = {**values, tool.signature.context: _context(gone, tell)}
+        await place(tool.slots)
         try:
             async with asyncio.timeout(tool.timeout):
                 value = await self._value(values, gone)
@@ -254,6 +255,7 @@ class _ToolOffer:
             return _failure("failed", type=sanitize_exception(error)[0])
         finally:
             gone.set()
+            tool.slots.leave()
         return _answer(json.loads(raw), wrapped=self._wrapped)
 
     async def _value(self, values: Mapping[str, Any], gone: threading.Event) -> Any:
@@ -263,8 +265,8 @@ class _ToolOffer:
         if kind == "async_generator":
             return joined([part async for part in function(**values)])
         if kind == "generator":
-            return await _on_a_thread(lambda: joined(_until(gone, function(**values))))
-        return await _on_a_thread(lambda: function(**values))
+            return await on_a_thread(lambda: joined(_until(gone, function(**values))))
+        return await on_a_thread(lambda: function(**values))
 
 
 def _until(gone: threading.Event, parts: Any) -> list[Any]:
@@ -327,33 +329,3 @@ def _words(error: KairosError) -> str:
     """Return what an error says, without where in the author's files that is."""
     told = f"{error.message}, expected: {error.expected}" if error.expected else error.message
     return sanitize_untrusted_text(scrub_credentials(told), max_len=_TOLD).text
-
-
-async def _on_a_thread(function: Callable[[], Any]) -> Any:
-    """Call a function on a thread of its own, which nobody joins if it gets stuck."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def settle(value: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
-
-    def work() -> None:
-        value: Any = None
-        error: BaseException | None = None
-        try:
-            value = context.run(function)
-        except Exception as raised:  # noqa: BLE001 - handed to whoever awaits
-            error = RuntimeError("StopIteration") if isinstance(raised, StopIteration) else raised
-        except BaseException as raised:  # noqa: BLE001 - the loop must not take it for its own end
-            error = RuntimeError(type(raised).__name__)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
-            loop.call_soon_threadsafe(settle, value, error)
-
-    threading.Thread(target=work, name="kairos-mcp-call", daemon=True).start()
-    return await future
