@@ -27,6 +27,7 @@ import fans
 import flows
 import mcp_calls
 import plans
+import sessions
 import starts
 from figures import Scale
 
@@ -46,6 +47,7 @@ ROOMS = (
     plans.rows,
     flows.rows,
     agents.rows,
+    sessions.rows,
     calls.rows,
     mcp_calls.rows,
     budgets.rows,

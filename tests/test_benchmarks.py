@@ -46,14 +46,19 @@ KEYS = {
         for part in ("declared", "reversed", "shuffled", "dag", "steps")
     ),
     "plan_10000_validate",
-    "call",
-    "call_delta",
+    *(
+        f"call{api}{what}"
+        for api in ("", "_chat", "_responses", "_gemini")
+        for what in ("", "_delta")
+    ),
     "reserved",
     "gate",
     "estimated",
     "mcp_call_1",
     "mcp_call_20",
-    *(f"agent_{what}" for what in (100, 1_000, 10_000, "run")),
+    *(f"agent_{what}" for what in (100, 1_000, 10_000, "run", "cut")),
+    "session_100",
+    "session_2000",
     "memory",
 }
 
