@@ -31,7 +31,7 @@ from kairos.testing import CallTool, ScriptedModel
 if TYPE_CHECKING:
     from kairos.agents.conversation import Conversation
 
-NAMES = st.sampled_from(["a", "b", "final_answer"])
+NAMES = st.sampled_from(["a", "b", "final_answer", "give_up"])
 CALLS = st.builds(
     ToolCall,
     st.sampled_from(["", "1", "2", "x"]),
@@ -71,7 +71,7 @@ LIMITS = st.builds(
     st.none() | st.integers(1, 3),
 )
 PLANS = st.builds(
-    lambda limits, typed, via, most: Plan(
+    lambda limits, typed, via, most, autonomous: Plan(
         limits=limits,
         answer=compile_contract(int) if typed else None,
         schema={"type": "object", "properties": {"answer": {"type": "integer"}}} if typed else None,
@@ -79,11 +79,13 @@ PLANS = st.builds(
         via=via,
         answer_retries=1,
         most_calls={"a": most},
+        autonomous=typed and autonomous,
     ),
     LIMITS,
     st.booleans(),
     st.sampled_from(["output", "tool"]),
     st.integers(1, 3),
+    st.booleans(),
 )
 
 
