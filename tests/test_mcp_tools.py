@@ -572,6 +572,25 @@ def test_closing_ends_the_calls_that_are_under_way() -> None:
     assert finished == [("counts", "done"), ("never", "failed")]
 
 
+def test_closing_ends_an_opening_that_hangs() -> None:
+    tools = mcp_tools(by_hand(start="hangs"), connect_timeout=60, close_timeout=0.2)
+    told: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            tools.open()
+        except MCPServerError as error:
+            told.append(error)
+
+    opening = threading.Thread(target=work)
+    opening.start()
+    while not psutil.Process().children():
+        opening.join(0.01)
+    tools.close()
+    opening.join(20)
+    assert [str(error) for error in told] == ["the MCP server is closed"]
+
+
 def test_without_the_extra_the_error_names_it() -> None:
     code = (
         "import sys; sys.modules['mcp'] = None\n"

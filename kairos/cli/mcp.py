@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -53,6 +54,8 @@ def serve(options: ServeOptions) -> int:
             writing = stdout.fileno()
         except (OSError, ValueError, AttributeError):
             raise Stop("standard output is no stream that a client could read") from None
+        if os.isatty(reading):
+            tell("kairos: serving on standard input and output, for a client to start; Ctrl-C ends")
         return asyncio.run(_serve_stdio(offers, reading, writing))
 
 

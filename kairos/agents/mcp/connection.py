@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from kairos._version import __version__
 from kairos.agents.mcp.process import MCPServerError, told
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "RemoteTool", "needed"]
 
+Tell: TypeAlias = "Callable[[float, float | None, str | None], None]"
+"""Takes how far a call is, of how much, and a word about it."""
+
 _MOST_PAGES = 100
 _MOST_TOOLS = 1_000
+_LAST_WORDS = 1.0
 _CLOSED = "Connection closed"  # as the SDK says it
 _TERMINATED = (-32600, "Session terminated")  # as it says that an HTTP server has forgotten us
 _NOWHERE = logging.NullHandler()
@@ -74,6 +78,7 @@ class Connection:
         self._closing = False
         self._handing = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connecting: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -133,11 +138,15 @@ class Connection:
 
     async def _end(self) -> None:
         self._closing = True
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._link is not None:
             self._link.closing.set()
         if self._tasks:
             await asyncio.wait(self._tasks)
         left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        if left:  # calls, which hear that it is over, each in words of its own
+            await asyncio.wait(left, timeout=_LAST_WORDS)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -148,13 +157,21 @@ class Connection:
         self,
         name: str,
         arguments: dict[str, Any],
-        tell: Callable[[float, float | None, str | None], None] | None,
+        tell: Tell | None,
     ) -> Any:
         """Call a tool, and return the SDK's result.
 
         Raises MCPServerError for whatever keeps it from one.  A call is never made twice: the
         server may have carried it out before it ended.
         """
+        try:
+            return await self._called(name, arguments, tell)
+        except asyncio.CancelledError:
+            if self._closing:  # it is not the caller who gave it up
+                raise MCPServerError("the MCP server is closed") from None
+            raise
+
+    async def _called(self, name: str, arguments: dict[str, Any], tell: Tell | None) -> Any:
         from mcp import MCPError  # noqa: PLC0415 - it comes with the extra
         from mcp_types import CONNECTION_CLOSED, CallToolRequest, CallToolRequestParams  # noqa: PLC0415
         from pydantic import ValidationError  # noqa: PLC0415 - as above
@@ -199,6 +216,7 @@ class Connection:
         task = asyncio.create_task(self._hold(opened))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self._connecting = task
         try:
             async with asyncio.timeout(self._connect_timeout):
                 link = await asyncio.shield(opened)
@@ -209,12 +227,16 @@ class Connection:
             else:
                 task.cancel()
             await asyncio.wait([task])
+            if isinstance(error, asyncio.CancelledError) and self._closing:
+                raise MCPServerError("the MCP server is closed") from None
             if isinstance(error, TimeoutError):
                 raise MCPServerError(
                     f"the MCP server did not answer within {self._connect_timeout:g} s",
                     fix="look at the command, or give it longer: connect_timeout=",
                 ) from None
             raise
+        finally:
+            self._connecting = None
         return link
 
     async def _hold(self, opened: asyncio.Future[_Link]) -> None:
@@ -308,7 +330,7 @@ def _results() -> Any:
 _RESULTS: Any = None
 
 
-def _told(tell: Callable[[float, float | None, str | None], None]) -> Any:
+def _told(tell: Tell) -> Any:
     async def progressed(progress: float, total: float | None, message: str | None) -> None:
         tell(progress, total, message)
 
