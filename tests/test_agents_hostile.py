@@ -21,6 +21,7 @@ from kairos.agents import (
     Tool,
     ToolContext,
     ToolRequest,
+    ToolStarted,
     agent,
     event_from_plain,
     event_to_plain,
@@ -468,6 +469,64 @@ def test_a_tool_whose_time_is_up_is_told_so_and_its_next_attempt_is_not(
         if thread.name.startswith("kairos-tool"):
             thread.join(10)
     assert ended
+
+
+@DRIVERS
+def test_a_tool_that_is_stuck_keeps_nobody_out(run: Run) -> None:
+    released = threading.Event()
+
+    def stuck(number: int) -> str:
+        released.wait(30)
+        return "late"
+
+    made = Tool(stuck, timeout=0.1, concurrency=1)
+    calls = [CallTool("stuck", {"number": number}) for number in range(3)]
+    for _ in range(2):
+        result = run(calling(*calls, tools=[made]))
+        assert [each.outcome for each in result.actions] == ["timeout"] * 3
+    released.set()
+
+
+@DRIVERS
+def test_a_place_is_given_back_once_whatever_becomes_of_its_call(run: Run) -> None:
+    async def wavering(number: int) -> int:
+        if number % 3 == 0:
+            raise OSError
+        await asyncio.sleep(60 if number % 3 == 1 else 0)
+        return number
+
+    made = Tool(wavering, timeout=0.05, concurrency=2)
+    calls = [CallTool("wavering", {"number": number}) for number in range(9)]
+    for _ in range(3):
+        result = run(calling(*calls, tools=[made]))
+        assert sorted(e.outcome for e in result.actions) == [
+            "done", "done", "done", "failed", "failed", "failed", "timeout", "timeout", "timeout",
+        ]  # fmt: skip
+    taken = [made.slots.enter(lambda: None) for _ in range(3)]
+    assert taken == [True, True, False]
+
+
+def test_a_place_that_was_given_to_who_has_gone_is_given_on() -> None:
+    held, going = threading.Event(), threading.Event()
+
+    def narrow(number: int) -> int:
+        held.set()
+        going.wait(30)
+        return number
+
+    made = Tool(narrow, concurrency=1)
+    calls = [CallTool("narrow", {"number": number}) for number in range(2)]
+    stream = calling(*calls, tools=[made]).stream("go")
+    for each in stream:
+        if isinstance(each, ToolStarted):
+            break
+    assert held.wait(10)
+    going.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("kairos-tool"):
+            thread.join(10)  # its place has gone to the call that waits, which hears no more of it
+    stream.close()
+    assert made.slots.enter(lambda: None)
 
 
 # --- callbacks

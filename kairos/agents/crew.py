@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kairos.agents.engagement import Said
     from kairos.agents.limits import AgentStop
+    from kairos.agents.slots import Slots
     from kairos.models import ToolCall
 
 __all__ = ["Crew"]
@@ -199,12 +200,10 @@ class Crew:
         if slots is None or slots.enter(placed):
             self._start(turn, job, step)
         else:
-            job.stop = lambda: slots.withdraw(placed)
+            job.stop = lambda: _withdraw(slots, placed)
 
     def _placed(self, turn: _Turn, job: _Job, step: Do) -> None:
-        if job.gone and step.slots is not None:
-            step.slots.leave()
-        else:
+        if not job.gone:
             self._start(turn, job, step)
 
     def _start(self, turn: _Turn, job: _Job, step: Do) -> None:
@@ -228,8 +227,7 @@ class Crew:
 
         def work() -> None:
             value, error = running.outcome(tell)
-            if step.slots is not None:
-                step.slots.leave()
+            running.leave()
             ended = engagement.clock.monotonic()
             turn.news.put(lambda: self._ended(turn, job, step, value, error, ended))
 
@@ -311,6 +309,12 @@ class Crew:
         return self._beside
 
 
+def _withdraw(slots: Slots, wake: Callable[[], None]) -> None:
+    """Wait for a place no longer; one that was given meanwhile goes on to the next."""
+    if not slots.withdraw(wake):
+        slots.leave()
+
+
 def _nothing() -> None:
     """Wait for nothing: whoever passes this asks again in another way."""
 
@@ -323,6 +327,7 @@ class _Running:
         self._step = step
         self._lock = threading.Lock()
         self._cancelled = False
+        self._placed = step.slots is not None
         self._stop: Callable[[], Any] | None = None
         self.unread = threading.Semaphore(_UNREAD)
 
@@ -363,11 +368,22 @@ class _Running:
         return future.result()
 
     def cancel(self) -> None:
-        """End it, where it can be ended from outside."""
+        """End it, where it can be ended from outside; its place is free in any case.
+
+        A thread that is stuck would otherwise keep everybody out for ever.
+        """
         with self._lock:
             self._cancelled = True
             if self._stop is not None:
                 self._stop()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the place back, once."""
+        with self._lock:
+            placed, self._placed = self._placed, False
+        if placed and self._step.slots is not None:
+            self._step.slots.leave()
 
 
 async def _drained_async(parts: Any, tell: Callable[[Any], None]) -> Any:
