@@ -29,7 +29,7 @@ from kairos.agents import (
 from kairos.agents.events import AgentEvent, ModelAnswered, TaskEnded, TaskGiven
 from kairos.agents.sessions import Session
 from kairos.exceptions import ConfigError, SessionConflictError, StoreError
-from kairos.models import Message, ModelError, TextDelta, TokenUsage, ToolCall, ToolResult
+from kairos.models import Message, ModelError, Text, TextDelta, TokenUsage, ToolCall, ToolResult
 from kairos.testing import CallTool, Reply, Say, ScriptedModel
 
 if TYPE_CHECKING:
@@ -556,6 +556,71 @@ def test_nothing_follows_from_what_could_not_be_kept(room: int, send: Send, resu
         answered = sum(each["type"] == "model_answered" for each in store.read("s"))
         again, _, _ = written_by(SCRIPT[answered:])
         assert resume(again.session("s", store=store)).answer == "first"
+
+
+def test_what_has_no_beginning_is_told(store: SessionStore) -> None:
+    store.append("s", 0, [event_to_plain(TaskEnded("answered"))])
+    with pytest.raises(StoreError, match="no beginning"):
+        agent(ScriptedModel([])).session("s", store=store).send("go")
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        [Message("user", (Text("x"),)), Message("assistant", (ToolCall("c", "double", "{}"),))],
+        [Message("tool", (ToolResult("c", "double", "1"),))],
+        [
+            Message("assistant", (ToolCall("c", "double", "{}"),)),
+            Message("user", (Text("x"),)),
+            Message("tool", (ToolResult("c", "double", "1"),)),
+        ],
+    ],
+)
+def test_a_task_with_half_a_call_is_refused(task: Any) -> None:
+    session = agent(ScriptedModel([]), tools=[double]).session()
+    with pytest.raises(ConfigError, match="do not belong together"):
+        session.send(task)
+    assert session.events == ()
+
+
+def test_a_task_may_bring_whole_turns_of_its_own() -> None:
+    model = ScriptedModel([CallTool("double", {"number": 2}, "c"), "done"])
+    session = agent(model, tools=[double]).session()
+    session.send(
+        [
+            Message("user", (Text("x"),)),
+            Message("assistant", (ToolCall("c", "double", "{}"),)),
+            Message("tool", (ToolResult("c", "double", "1"),)),
+            Message("user", (Text("again"),)),
+        ]
+    )
+    paired(session.messages)
+    ids = [p.id for m in session.messages for p in m.parts if isinstance(p, ToolCall)]
+    assert len(set(ids)) == len(ids) == 2
+
+
+def test_who_looks_on_while_another_sends_takes_nothing_from_it(store: SessionStore) -> None:
+    model = ScriptedModel(lambda _: "answer")
+    made = agent(model, max_repeated_texts=None)
+    for number in range(3):
+        session = made.session(f"s{number}", store=store)
+        over = threading.Event()
+
+        def look(session: Session = session, over: threading.Event = over) -> None:
+            while not over.is_set():
+                assert len(session.messages) <= 6
+                assert session.usage.output_tokens >= 0
+
+        lookers = [threading.Thread(target=look) for _ in range(3)]
+        for each in lookers:
+            each.start()
+        for _ in range(3):
+            session.send("go")
+        over.set()
+        for each in lookers:
+            each.join()
+        assert len(session.messages) == 6
+        assert made.session(session.id, store=store).messages == session.messages
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 201, "a\nb", "\ud800", 3, b"s"])

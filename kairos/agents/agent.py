@@ -19,6 +19,7 @@ from kairos.agents.events import AgentEvent, TaskGiven
 from kairos.agents.plan import Plan
 from kairos.agents.result import AgentResult, AgentStoppedError
 from kairos.agents.sessions import Host, Session
+from kairos.agents.transcript import unpaired
 from kairos.contracts.placeholders import Template
 from kairos.contracts.rendering import feedback, of_context, rendered
 from kairos.exceptions import BudgetExceededError, ConfigError, ExecutionError
@@ -231,7 +232,14 @@ class Agent:
 
     def _given(self, task: Any, inputs: Mapping[str, Any] | None) -> TaskGiven:
         if task is not None:
-            return TaskGiven(as_messages(task))
+            messages = as_messages(task)
+            if unpaired(messages):
+                raise ConfigError(
+                    "the messages of a task have calls and results that do not belong together",
+                    expected="each call followed by its result, and no result without its call",
+                    fix="give whole turns, or texts alone",
+                )
+            return TaskGiven(messages)
         template = self._settings.task
         if template is None:
             raise ConfigError("there is nothing to do", fix="give a task: agent.run('...')")

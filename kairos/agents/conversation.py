@@ -132,6 +132,7 @@ class Conversation:
         self.events.append(task)
         length = len(self.transcript)
         self._task = range(length, length + len(task.messages))
+        self._names.given(task.messages)
         for message in task.messages:
             self.transcript.add(message)
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kairos.models import Message, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Names"]
 
@@ -14,6 +19,12 @@ class Names:
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
+
+    def given(self, messages: Iterable[Message]) -> None:
+        """Take note of the ids that messages from outside have."""
+        self._ids.update(
+            part.id for one in messages for part in one.parts if isinstance(part, ToolCall)
+        )
 
     def apart(self, message: Message) -> tuple[Message, tuple[ToolCall, ...]]:
         """Return a message whose calls have ids of their own, and these calls."""

@@ -24,11 +24,10 @@ from kairos.agents.log import Log, both, both_async, named
 from kairos.agents.loop import Call, turns
 from kairos.agents.stores import MemoryStore
 from kairos.agents.transcript import Snapshot
-from kairos.exceptions import ConfigError, SessionConflictError
+from kairos.exceptions import ConfigError, SessionConflictError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from kairos.agents.result import AgentResult
     from kairos.models import Message, TokenUsage
@@ -71,7 +70,7 @@ class Session:
         self._host = host
         self._inputs = dict(inputs)
         self._log = Log(MemoryStore() if store is None else store, named(name))
-        self._busy = threading.Lock()
+        self._busy, self._loading = threading.Lock(), threading.Lock()
         self._closed = self._ended = False
         self._conversation: Conversation | None = None
         self._left: list[AgentEvent] = []
@@ -88,23 +87,13 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self.close()
 
     # --- what it is
@@ -331,7 +320,7 @@ class Session:
             given = self._host.given(task, values)._replace(at=conversation.elapsed)
             history = [*self._left, given]
         if self._left:  # it stands in the middle of a turn
-            conversation = self._conversation = self._host.conversation()
+            conversation = self._host.conversation()
         engagement = self._host.engaged(
             conversation,
             inputs=values,
@@ -347,6 +336,7 @@ class Session:
         if final is None or final.result.stop_reason in _LEFT_OPEN:
             self._forget()
             return None
+        self._conversation = engagement.conversation
         self._left, self._open_calls = [], False
         end = TaskEnded(final.result.stop_reason, engagement.conversation.elapsed)
         engagement.conversation.ended(end)
@@ -374,7 +364,17 @@ class Session:
         """Return the conversation as its events make it, told once."""
         if self._conversation is not None:
             return self._conversation
+        with self._loading:  # somebody may look at it while another one sends
+            return self._conversation or self._told()
+
+    def _told(self) -> Conversation:
         events = self._log.read()
+        if events and not isinstance(events[0], TaskGiven):
+            raise StoreError(
+                f"the session '{self.id}' has no beginning",
+                expected="events of an agent, from its first task on",
+                found=type(events[0]).__name__,
+            )
         conversation = self._host.conversation()
         wanted: Any = None
         if events:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from kairos.models import Message, Reasoning, Text
+from kairos.models import Message, Reasoning, Text, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Snapshot", "Transcript", "says_something"]
+__all__ = ["Snapshot", "Transcript", "says_something", "unpaired"]
 
 
 class Transcript:
@@ -79,6 +79,17 @@ class Snapshot(Sequence[_T]):
 
     def __repr__(self) -> str:
         return f"Snapshot({self._length} items)"
+
+
+def unpaired(messages: Sequence[Message]) -> bool:
+    """Whether a call stands among messages without its result after it, or the other way round."""
+    calls: list[str] = []
+    for message in messages:
+        results = [part.id for part in message.parts if isinstance(part, ToolResult)]
+        if sorted(results) != sorted(calls):
+            return True
+        calls = [part.id for part in message.parts if isinstance(part, ToolCall)]
+    return bool(calls)
 
 
 def says_something(message: Message) -> bool:
