@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Terminal"]
 
 _PATIENCE = 60.0
+_AGAIN = 2.0
 
 
 class Terminal:
@@ -69,11 +70,22 @@ class Terminal:
                 stream.close()
         os.close(self._ours)
 
-    def expect(self, wanted: str) -> str:
-        """Wait until `wanted` is written after what was expected before; return what led to it."""
+    def expect(self, wanted: str, *, insisting: str = "") -> str:
+        """Wait until `wanted` is written after what was expected before; return what led to it.
+
+        What is `insisting` is typed until then, again and again: Ctrl-C that comes while Python is
+        on its way into a system call is not heard before that call returns.
+        """
         deadline = time.monotonic() + _PATIENCE
+        again = time.monotonic() if insisting else deadline
         while wanted not in self.text[self._seen :]:
-            if not self._more(deadline):
+            now = time.monotonic()
+            if now >= deadline:
+                raise AssertionError(f"{wanted!r} never came; there is {self.text!r}")
+            if now >= again:
+                self.type(insisting)
+                again = now + _AGAIN
+            if not self._more(again) and not insisting:
                 raise AssertionError(f"{wanted!r} never came; there is {self.text!r}")
         begun, self._seen = self._seen, self.text.index(wanted, self._seen) + len(wanted)
         return self.text[begun : self._seen]

@@ -498,7 +498,7 @@ def test_reasoning_is_dim_and_without_colour_it_is_left_out(opened: list[Termina
 def test_ctrl_c_ends_a_task_and_says_how_far_it_was(opened: list[Terminal]) -> None:
     there = on_terminal(opened, "hang", "--model", script("never"), "--no-color")
     there.expect("It is by Ho")
-    there.type("\x03")
+    there.expect("\nstopped (interrupted)", insisting="\x03")
     assert there.end() == 130
     assert "\nstopped (interrupted) · 0 iterations · 0 tool calls · 0 tokens\n" in there.text
     assert "Traceback" not in there.text
@@ -556,11 +556,11 @@ def test_a_conversation_is_left_in_two_ways(opened: list[Terminal], keys: str) -
 def test_ctrl_c_stops_an_answer_and_not_the_conversation(opened: list[Terminal]) -> None:
     there = on_terminal(opened, "hang", "--model", script("Homer."), "--interactive", "--no-color")
     there.expect("It is by Ho")
-    there.type("\x03")
-    there.expect("stopped (interrupted)")
+    there.expect("stopped (interrupted)", insisting="\x03")
     there.expect("> ")
-    there.type("\x03")
-    there.expect("/exit or Ctrl-D leaves")
+    there.type("half a")
+    there.expect("half a")
+    there.expect("/exit or Ctrl-D leaves", insisting="\x03")
     there.expect("> ")
     there.type("Who was it?\n")
     there.expect("Homer.\nanswered · ")
@@ -621,6 +621,47 @@ def test_a_store_that_cannot_be_is_told(store: str, said: str) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- streams that are closed, narrow or full
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")
+@pytest.mark.parametrize(
+    "streams, code, out",
+    [
+        (">&-", 0, ""),
+        ("2>&-", 0, "— 東京\n"),
+        ("<&-", 0, "— 東京\n"),
+        ("2>&- >&-", 0, ""),
+        (">/dev/full", 1, ""),
+        ("| head -c 1", 0, ""),
+    ],
+)
+def test_a_stream_that_is_missing_is_no_fault(streams: str, code: int, out: str) -> None:
+    words = shlex.join([*KAIROS, "agent", "go", "--model", script("— 東京")])
+    command = ["bash", "-c", f"{words} {streams}"]
+    done = subprocess.run(
+        command, env={**os.environ, "LC_ALL": "C.UTF-8"}, capture_output=True, check=False
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr.decode()
+    if "head" not in streams:
+        assert done.stdout.decode() == out
+
+
+def test_what_a_stream_has_no_letters_for_is_escaped() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    model = script(call("search", query="東"), "— 東京")
+    done = subprocess.run(
+        [*KAIROS, "agent", "go", "--model", model, "--tools", "tools:search"],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stdout == b"\\u2014 \\u6771\\u4eac\n"
+    assert b"> search" in done.stderr
+    assert b"answered, 2 iterations, 1 tool call" in done.stderr
 
 
 # --- with the SDKs of the providers

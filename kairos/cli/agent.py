@@ -90,6 +90,8 @@ def run_agent(options: AgentOptions) -> int:
             raise
         except KairosError as error:
             raise _told(error) from None
+        except KeyboardInterrupt:  # while it is loaded, or again while it ends
+            return INTERRUPTED
 
 
 def _check(options: AgentOptions) -> None:
@@ -123,7 +125,11 @@ class _Work:
     """An agent, where it is seen, and what it brought."""
 
     def __init__(
-        self, options: AgentOptions, stdout: TextIO, relay: Relay, held: contextlib.ExitStack
+        self,
+        options: AgentOptions,
+        stdout: TextIO,
+        relay: Relay,
+        held: contextlib.ExitStack,
     ) -> None:
         stderr: TextIO = relay.target
         self._options = options
@@ -132,7 +138,9 @@ class _Work:
         color = wants_color(stderr, no_color=options.no_color)
         quiet = options.as_json or options.events or options.output_contract is not None
         reasoning = color and not quiet if options.reasoning is None else options.reasoning
-        text = stdout if stdout.isatty() and not quiet else None
+        # a stream that was closed before the program began is None, whatever its type says
+        seen = stdout is not None and stdout.isatty() and not quiet
+        text = stdout if seen else None
         self._screen = Screen(text, stderr, color=color, reasoning=reasoning)
         self._approve = _Approving(self._screen, stderr)
         relay.target = Heard(self._screen, stderr)

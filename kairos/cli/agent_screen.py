@@ -35,7 +35,7 @@ class Screen:
     """Shows one task after another; `text` is None where the answer is not to be shown as it comes.
 
     `iterations`, `calls` and `tokens` are counted for the task that is shown, for where it is
-    interrupted and brings no result; `streamed` is the text that its last turn has shown.
+    interrupted and brings no result.
     """
 
     def __init__(
@@ -56,9 +56,14 @@ class Screen:
     def begin(self) -> None:
         """Begin a task."""
         self.iterations = self.calls = self.tokens = 0
-        self.streamed = ""
+        self._streamed: list[str] = []
         self._calls: dict[str, str] = {}
         self._decided: dict[str, Decided] = {}
+
+    @property
+    def streamed(self) -> str:
+        """The text that the last turn has shown."""
+        return "".join(self._streamed)
 
     def show(self, said: Said) -> None:
         """Show what happened, or keep it until a question is answered."""
@@ -144,7 +149,7 @@ class Screen:
         self._release()
         if calls:
             self._end_line()
-            self.streamed = ""
+            self._streamed.clear()
 
     def _finished(self, finished: ToolFinished) -> None:
         self.calls += 1
@@ -176,17 +181,19 @@ class Screen:
         # the second half of a line's end may still be on its way
         text, self._held = (text[:-1], "\r") if text.endswith("\r") else (text, "")
         if not style:
-            self.streamed += text
-        shown = clean(text)
+            self._streamed.append(text)
+        shown = text if text.isascii() and text.isprintable() else clean(text)
         if not shown:
             return
+        self._open = stream  # before it is so, for Ctrl-C may come in between
         _put(stream, f"\x1b[{style}m{shown}\x1b[0m" if style and self._color else shown)
-        self._open = None if shown.endswith("\n") else stream
+        if shown.endswith("\n"):
+            self._open = None
 
     def _release(self) -> None:
         if self._held:
             self._held = ""
-            self.streamed += "\r"
+            self._streamed.append("\r")
 
     def _end_line(self) -> None:
         self._release()
@@ -232,7 +239,9 @@ def _short(arguments: str) -> str:
 
 
 def _put(stream: Any, text: str) -> None:
-    encoding = getattr(stream, "encoding", None) or "utf-8"
+    if not text.isascii():
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
     with contextlib.suppress(OSError):  # a reader that has gone is told of at the end
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.write(text)
         stream.flush()
