@@ -332,6 +332,53 @@ def test_what_cannot_be_cut_fails_at_once(run: Run) -> None:
     assert run(made_with(without, None)).stop_reason == "model_failed"
 
 
+@DRIVERS
+@pytest.mark.parametrize("window", [9_000, None])
+def test_a_turn_that_is_too_large_by_itself_is_clipped(run: Run, window: int | None) -> None:
+    """Nothing before it could make room enough, and the model has to go on from it."""
+
+    def reply(request: Request) -> Any:
+        if counted(request) > 9_000:
+            return TOO_LONG
+        replies.append(counted(request))
+        return script[len(replies) - 1]
+
+    script: list[Any] = [
+        CallTool("look", {"number": 1}),
+        (CallTool("look", {"number": 2, "size": 900}), CallTool("look", {"number": 3})),
+        "done",
+    ]
+    replies: list[int] = []
+    made = agent(ScriptedModel(reply), tools=[look], compaction=Compaction(window), max_tokens=500)
+    result = run(made)
+    assert result.answer == "done"
+    assert [each.how for each in cuts(result)] == ["clipped"]
+    big, small = (p for p in result.messages[4].parts if isinstance(p, ToolResult))
+    assert big.content.startswith(look.function(2, 900)[:1_000])
+    assert big.content.endswith("characters were taken out here to save room]")
+    assert small.content == look.function(3)
+    assert result.actions[1].output == look.function(2, 900)
+
+
+def test_a_session_is_not_stuck_behind_a_turn_that_was_too_large() -> None:
+    def reply(request: Request) -> Any:
+        if counted(request) > 9_000:
+            return TOO_LONG
+        if request.system == SYSTEM:
+            return "a record"
+        said = request.messages[-1].text
+        return CallTool("look", {"number": 2, "size": 900}) if said == "look" else f"to {said}"
+
+    store = MemoryStore()
+    before = agent(ScriptedModel(reply), tools=[look]).session("s", store=store)
+    assert before.send("look").stop_reason == "model_failed"
+    assert before.send("go on").stop_reason == "model_failed"
+    option = Compaction()
+    session = agent(ScriptedModel(reply), tools=[look], compaction=option).session("s", store=store)
+    assert session.send("go on").answer == "to go on"
+    paired(session.messages)
+
+
 # --- in a step
 
 
@@ -546,7 +593,7 @@ def test_calls_keep_their_results_and_events_say_it_all(
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.sampled_from(["user", "calls", "says"]), max_size=12),
-    st.sampled_from(["thinned", "summarised", "dropped"]),
+    st.sampled_from(["thinned", "clipped", "summarised", "dropped", "unheard of"]),
     st.integers(-3, 40),
     st.integers(0, 12),
     st.integers(0, 3),
@@ -625,6 +672,7 @@ def test_an_option_that_is_wrong_is_told(wrong: Any) -> None:
 def test_the_events_are_plain_json_and_back() -> None:
     for event in (
         Compacted("thinned", 3, 400),
+        Compacted("clipped", 3, 8_000),
         Compacted("summarised", 4, text="x", usage=TokenUsage(1, 2, 3, 0.5), model="m"),
         Compacted("dropped", 5, fault="empty"),
         TaskEnded("answered", 1.5),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compaction", "Cut", "Room", "shortened", "summary_request"]
 
-How: TypeAlias = Literal["thinned", "summarised", "dropped"]
+How: TypeAlias = Literal["thinned", "clipped", "summarised", "dropped"]
 
 LONGEST = 400
 """Results of tools up to this many characters stay: a note would hardly be shorter."""
@@ -32,6 +32,12 @@ _AFTERWARDS = 0.6
 
 _TAIL = 0.4
 """The share of what may be used that the last turns may take, however many should be kept."""
+
+_LAST = 0.7
+"""The share that the very last turn may take, which is kept before all others."""
+
+_CLIPS = (50_000, 20_000, 8_000, 3_000, 1_000)
+"""To how many characters the results of a turn are clipped that is too large by itself."""
 
 _WORTH = 0.1
 """A cut that frees less than this share is not worth its price."""
@@ -125,13 +131,14 @@ class Room:
         if tokens:
             self._reported = (tokens, at)
 
-    def changes(self, messages: Sequence[Message], to: Sequence[Message]) -> None:
+    def changes(self, messages: Sequence[Message], to: Sequence[Message], event: Compacted) -> None:
         """Take note that the conversation becomes another one.
 
-        It is not cut again until something has been said: nothing could come of it.
+        It is not cut again until something has been said, since nothing could come of it; but
+        where the last turn was clipped, what is before may have to be cut as well.
         """
         self._taken(messages)
-        self._quiet, self._length = 0.0, len(to)
+        self._quiet, self._length = 0.0, -1 if event.how == "clipped" else len(to)
         del self._sums[1:]
         self._reported = (0, 0)
 
@@ -149,7 +156,11 @@ class Room:
             most = min(most, taken)
         elif taken <= self._option.at * most or taken < self._quiet:
             return None
-        upto = _beside(task, self._upto(messages, _TAIL * most))
+        upto = _beside(task, self._upto(messages, most))
+        if (self._sums[-1] - self._sums[upto]) * self._ratio > _LAST * most:
+            clipped = self._clipped(messages, upto, task, _TAIL * most)
+            if clipped is not None:
+                return clipped
         freed = self._sums[upto] - self._fixed - self._stays(messages[:upto], task)
         if freed <= 0 or (freed * self._ratio < _WORTH * most and not refused):
             self._quiet = taken + _WORTH / 2 * most
@@ -190,7 +201,10 @@ class Room:
         )
 
     def _upto(self, messages: Sequence[Message], most: float) -> int:
-        """Return where the last turns begin that are kept; a call stays with its result."""
+        """Return where the last turns begin that are kept; a call stays with its result.
+
+        The turn that the model has to go on from is kept whatever it takes.
+        """
         upto = found = len(messages)
         turns = 0
         while upto and turns < self._option.keep_turns:
@@ -199,11 +213,25 @@ class Room:
             if role == "tool":
                 continue
             tail = (self._sums[-1] - self._sums[upto]) * self._ratio
-            if turns and tail > most:
+            if found < len(messages) and tail > (_TAIL if turns else _LAST) * most:
                 break
             found = upto
             turns += role == "assistant"
         return found
+
+    def _clipped(
+        self, messages: Sequence[Message], first: int, task: range, most: float
+    ) -> Cut | None:
+        """Return how to clip the results of a last turn that is too large by itself."""
+        last = [m for at, m in enumerate(messages[first:], first) if at not in task]
+        whole = (self._sums[-1] - self._sums[first]) * self._ratio
+        found = 0
+        for longest in _CLIPS:
+            saved = sum(_size(m) - _size(_clip(m, longest)) for m in last if m.role == "tool")
+            found = longest if saved > 0 else found
+            if found and whole - saved * self._ratio <= most:
+                break
+        return Cut("clipped", len(messages), found) if found else None
 
     def _thinner(self, messages: Sequence[Message], upto: int) -> float:
         """Return how many tokens it saves to replace long results of tools."""
@@ -244,9 +272,10 @@ def shortened(
         upto -= 1
     upto = _beside(task, upto)
     before, after = messages[:upto], list(messages[upto:])
-    if event.how == "thinned":
-        thin = (m if at in task else _thin(m, event.longest) for at, m in enumerate(before))
-        return [*thin, *after], task
+    if event.how in ("thinned", "clipped"):
+        less = _thin if event.how == "thinned" else _clip
+        made = [m if at in task else less(m, event.longest) for at, m in enumerate(before)]
+        return [*made, *after], task
     kept = [messages[at] for at in task if at < upto]
     note = as_note(event.text if event.how == "summarised" else "")
     moved = upto - len(kept) - 1
@@ -261,18 +290,30 @@ def _beside(task: range, upto: int) -> int:
 
 
 def _thin(message: Message, longest: int) -> Message:
+    """Return a message without the results that are longer than that."""
+    return _less(message, longest, 0)
+
+
+def _clip(message: Message, longest: int) -> Message:
+    """Return a message with no more of each result than that."""
+    return _less(message, longest, max(longest, 0))
+
+
+def _less(message: Message, longest: int, kept: int) -> Message:
     if message.role != "tool":
         return message
-    return Message(
-        "tool",
-        tuple(
-            part._replace(content=_gone(part))
-            if isinstance(part, ToolResult) and len(part.content) > longest
-            else part
-            for part in message.parts
-        ),
+    parts = (
+        part._replace(content=f"{part.content[:kept]}{_gone(len(part.content) - kept)}")
+        if isinstance(part, ToolResult) and len(part.content) > longest + _NOTE
+        else part
+        for part in message.parts
     )
+    return Message("tool", tuple(parts))
 
 
-def _gone(part: ToolResult) -> str:
-    return f"[{len(part.content):,} characters were taken out here to save room]"
+def _gone(count: int) -> str:
+    return f"[{count:,} characters were taken out here to save room]"
+
+
+_NOTE = len(_gone(10**12))
+"""What a note takes at most: nothing is gained where it would be longer than what it is for."""

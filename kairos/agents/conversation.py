@@ -158,7 +158,7 @@ class Conversation:
         messages = self.transcript.snapshot()
         made, self._task = shortened(messages, event, self._task)
         if self._room is not None:
-            self._room.changes(messages, made)
+            self._room.changes(messages, made, event)
         self.transcript = Transcript(made)
 
     def ended(self, event: TaskEnded | SessionEnded) -> None:

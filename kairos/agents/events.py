@@ -115,9 +115,9 @@ class ToolFinished(NamedTuple):
 class Compacted(NamedTuple):
     """The conversation was made shorter: its first `upto` messages, the task's own left out.
 
-    `thinned` replaced results of tools that are longer than `longest` characters, `summarised` put
-    `text` in the place of it all, `dropped` a note that it is gone; `fault` says why there is no
-    summary then.  `usage` is what asking for one consumed.
+    `thinned` replaced results of tools that are longer than `longest` characters, `clipped` left
+    that much of each, `summarised` put `text` in the place of it all, `dropped` a note that it is
+    gone; `fault` says why there is no summary then.  `usage` is what asking for one consumed.
     """
 
     how: str
