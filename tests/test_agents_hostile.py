@@ -471,6 +471,19 @@ def test_a_tool_whose_time_is_up_is_told_so_and_its_next_attempt_is_not(
     assert ended
 
 
+def test_an_async_tool_that_blocks_its_loop_does_not_hold_the_task() -> None:
+    released = threading.Event()
+
+    async def blocking() -> str:
+        released.wait(30)
+        return "late"
+
+    result = calling(CallTool("blocking", {}), tools=[blocking], max_seconds=0.1).run("go")
+    assert result.stop_reason == "seconds"
+    assert outcomes(result) == {"blocking": "cancelled"}
+    released.set()
+
+
 @DRIVERS
 def test_a_tool_that_is_stuck_keeps_nobody_out(run: Run) -> None:
     released = threading.Event()

@@ -14,10 +14,14 @@ class Beside:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="kairos-agent-loop", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work, name="kairos-agent-loop", daemon=True)
         self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()  # here, since nobody waits for as long as something may block it
 
     def submit(self, awaitable: Any) -> Any:
         """Start something; returns a future of this thread's kind."""
@@ -37,15 +41,9 @@ class Beside:
             await asyncio.wait(left, timeout=1.0) if left else None
             await self._loop.shutdown_asyncgens()
 
-        ending = end()
-        try:
-            asyncio.run_coroutine_threadsafe(ending, self._loop).result(2.0)
-        except TimeoutError:  # something blocks the loop: its thread ends with the program
-            ending.close()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(1.0)
-        if not self._thread.is_alive():
-            self._loop.close()
+        ended = asyncio.run_coroutine_threadsafe(end(), self._loop)
+        ended.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
+        self._thread.join(2.0)  # longer only where something blocks the loop, or clings to it
 
 
 async def _awaiting(awaitable: Any) -> Any:

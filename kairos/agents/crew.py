@@ -361,10 +361,12 @@ class _Running:
 
     def _awaited(self, value: Any) -> Any:
         with self._lock:
+            if self._cancelled:  # the loop may be gone already
+                if inspect.iscoroutine(value):
+                    value.close()
+                return None
             future = self._crew._loop().submit(value)  # noqa: SLF001 - the crew's own work
             self._stop = future.cancel
-            if self._cancelled:
-                future.cancel()
         return future.result()
 
     def cancel(self) -> None:
