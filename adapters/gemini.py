@@ -63,6 +63,7 @@ def _native(request: Request, model: str) -> bool:
 
 # --- the SDK
 
+_HTTP_OPTIONS = (("extra_headers", "headers"), ("extra_body", "extra_body"))
 _LEAST_SECONDS = 10
 """Google refuses a shorter deadline of its own; ours holds all the same."""
 
@@ -95,16 +96,13 @@ def _connect(sdk: ModuleType, to: Connection, is_async: bool) -> Any:  # noqa: F
         vertexai=False,
         http_options={
             "base_url": to.base_url,
-            "timeout": _milliseconds(to.timeout),
+            "timeout": math.ceil(to.timeout * 1000),
+            "headers": {"X-Server-Timeout": str(max(_LEAST_SECONDS, math.ceil(to.timeout)))},
             "httpx_client": plain,
             "httpx_async_client": on_loop,
         },
     )
     return _Held(client, on_loop if is_async else plain, is_async)
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, math.ceil(seconds * 1000))
 
 
 def _begun(response: Any) -> None:
@@ -123,16 +121,13 @@ def _disconnect(held: _Held) -> Any:
     return held.http.aclose() if held.is_async else held.http.close()
 
 
-def _open(held: _Held, arguments: Arguments, timeout: float) -> Any:
-    config = dict(arguments["config"])
-    headers = {"X-Server-Timeout": str(max(_LEAST_SECONDS, math.ceil(timeout)))}
-    options: dict[str, Any] = {
-        "timeout": _milliseconds(timeout),
-        "headers": headers | config.pop("extra_headers", {}),
-    }
-    if "extra_body" in config:
-        options["extra_body"] = config.pop("extra_body")
-    given = {**arguments, "config": {**config, "http_options": options}}
+def _open(held: _Held, given: Arguments, _timeout: float) -> Any:
+    # the client has the timeout of its calls, and each option of a call's own costs it time
+    config = given["config"]
+    options = {ours: config[theirs] for theirs, ours in _HTTP_OPTIONS if theirs in config}
+    if options:
+        own = {name: value for name, value in config.items() if name not in dict(_HTTP_OPTIONS)}
+        given = {**given, "config": {**own, "http_options": options}}
     if held.is_async:
         return _open_async(held, given)
     _last.set(None)

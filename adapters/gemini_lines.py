@@ -30,6 +30,8 @@ class _Lines:
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what is to be read of the lines that a chunk completes."""
+        if not self._rest and not self._within and _is_whole(chunk):
+            return chunk
         if b"\n" not in chunk:
             self._rest += chunk
             return b""
@@ -51,6 +53,16 @@ class _Lines:
             return b""
         self._within = self._within and bool(line.strip())
         return line + b"\n"
+
+
+def _is_whole(chunk: bytes) -> bool:
+    """Tell whether a chunk is whole events of objects and nothing else, as nearly all are."""
+    return (
+        chunk.startswith(b"data: {")
+        and chunk.endswith((b"\n\n", b"\n\r\n"))
+        and b"\n:" not in chunk
+        and chunk.count(b"\ndata:") == chunk.count(b"\ndata: {")
+    )
 
 
 def readable(read: Read) -> Read:

@@ -186,27 +186,37 @@ class GeminiDecoder(Decoder):
             self.done = self.stop is not None
             return ()
         said: list[StreamEvent] = []
-        if event.usage_metadata is not None:
-            said += self.counted(_usage(event.usage_metadata, self.usage))
-        for name in ("model_version", "response_id"):
-            if value := getattr(event, name):
-                self.metadata[name] = value
-        self.model = event.model_version or self.model
-        blocked = getattr(event.prompt_feedback, "block_reason", None)
-        if blocked is not None:
-            self.metadata["block_reason"] = _name(blocked)
-            self.stop = "filtered"
+        if not self.metadata:
+            self._begin(event)
+        if event.prompt_feedback is not None:
+            self._blocked(event.prompt_feedback)
         if event.candidates:
             self._candidate(event.candidates[0], said)
             self.raw = event
+        # every chunk counts anew: the first count tells what was read, the last one all
+        counts = event.usage_metadata
+        if counts is not None and (self.stop is not None or not self.usage.input_tokens):
+            said += self.counted(_usage(counts, self.usage))
         return said
+
+    def _begin(self, event: Any) -> None:
+        self.model = event.model_version or ""
+        for name in ("model_version", "response_id"):
+            if value := getattr(event, name):
+                self.metadata[name] = value
+
+    def _blocked(self, feedback: Any) -> None:
+        if feedback.block_reason is not None:
+            self.metadata["block_reason"] = _name(feedback.block_reason)
+            self.stop = "filtered"
 
     def _candidate(self, candidate: Any, said: list[StreamEvent]) -> None:
         for part in getattr(candidate.content, "parts", None) or ():
             self._part(part, said)
-        for name in ("grounding_metadata", "citation_metadata"):
-            if (found := getattr(candidate, name)) is not None:
-                self.metadata[name] = found.model_dump(exclude_none=True, mode="json")
+        if (found := candidate.grounding_metadata) is not None:
+            self.metadata["grounding_metadata"] = found.model_dump(exclude_none=True, mode="json")
+        if (cited := candidate.citation_metadata) is not None:
+            self.metadata["citation_metadata"] = cited.model_dump(exclude_none=True, mode="json")
         if candidate.finish_reason is None:
             return
         reason = _name(candidate.finish_reason)

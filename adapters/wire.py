@@ -8,7 +8,7 @@ network itself is held to what is left of the call, below TLS, chunks and compre
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from kairos.adapters.vendor import Connection, Malformed
@@ -24,6 +24,9 @@ LONGEST = 256 * 2**20
 with all that a provider puts around it, are a tenth of that; a bomb is more."""
 
 _SLICE = 8192
+_DONE = (b"[DONE]\n\n", b"[DONE]\r\n\r\n")
+_HANGING = 0.2
+"""Seconds in which a stream that has said all has to end, for its connection to be used again."""
 
 
 def connecting(name: str) -> Callable[[ModuleType, Connection, bool], Any]:
@@ -83,11 +86,13 @@ class _Until(float):
 
 
 def _timed(request: Any) -> None:
-    timeouts = request.extensions["timeout"]
-    at = time.monotonic() + timeouts["read"]
-    request.extensions["timeout"] = {
-        name: None if wait is None else _Until.of(wait, at) for name, wait in timeouts.items()
-    }
+    timeouts = request.extensions.get("timeout", {})
+    total = timeouts.get("read")
+    if total is not None:
+        at = time.monotonic() + total
+        request.extensions["timeout"] = {
+            name: _Until.of(total if wait is None else wait, at) for name, wait in timeouts.items()
+        }
 
 
 async def _timed_async(request: Any) -> None:
@@ -200,29 +205,55 @@ def _slices(buffer: bytes) -> Iterator[Any]:
 
 
 def _measured(response: Any) -> None:
-    response.iter_bytes = bounded(response.iter_bytes, LONGEST)
+    response.iter_bytes = bounded(response.iter_bytes, LONGEST, _hurry(response))
 
 
 async def _measured_async(response: Any) -> None:
-    response.aiter_bytes = bounded_async(response.aiter_bytes, LONGEST)
+    response.aiter_bytes = bounded_async(response.aiter_bytes, LONGEST, _hurry(response))
 
 
-def bounded(read: Callable[..., Iterator[bytes]], most: int) -> Callable[..., Iterator[bytes]]:
-    """Return a way to read a body that raises Malformed behind so many bytes."""
+def _hurry(response: Any) -> Callable[[], None]:
+    """Return what gives a response that has said all a moment more, and no longer."""
+    until = response.request.extensions.get("timeout", {}).get("read")
+
+    def hurry() -> None:
+        if isinstance(until, _Until):
+            until.at = min(until.at, time.monotonic() + _HANGING)
+
+    return hurry
+
+
+def _nothing() -> None:
+    """Leave the time as it is."""
+
+
+def bounded(
+    read: Callable[..., Iterator[bytes]], most: int, said_all: Callable[[], None] = _nothing
+) -> Callable[..., Iterator[bytes]]:
+    """Return a way to read a body that raises Malformed behind so many bytes.
+
+    OpenAI's SDK reads no further than `[DONE]`, and so loses the connection with every call.  What
+    comes behind it is read here, after `said_all` was called, and is of no interest.
+    """
 
     def reading(chunk_size: int | None = None) -> Iterator[bytes]:
         left = most
-        for chunk in read(chunk_size):
+        chunks = read(chunk_size)
+        for chunk in chunks:
             left -= len(chunk)
             if left < 0:
                 raise Malformed("its answer does not end")
+            if chunk.endswith(_DONE):
+                said_all()
+                with suppress(Exception):
+                    left -= sum(map(len, chunks))
             yield chunk
 
     return reading
 
 
 def bounded_async(
-    read: Callable[..., AsyncIterator[bytes]], most: int
+    read: Callable[..., AsyncIterator[bytes]], most: int, said_all: Callable[[], None] = _nothing
 ) -> Callable[..., AsyncIterator[bytes]]:
     """Do as `bounded`, on an event loop."""
 
@@ -233,6 +264,10 @@ def bounded_async(
                 left -= len(chunk)
                 if left < 0:
                     raise Malformed("its answer does not end")
+                if chunk.endswith(_DONE):
+                    said_all()
+                    with suppress(Exception):
+                        left -= sum([len(rest) async for rest in chunks])
                 yield chunk
 
     return reading

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["HEAD", "Drip", "Raw", "serving"]
+__all__ = ["HEAD", "Drip", "Kept", "Raw", "serving"]
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 _PAUSE = 0.03
@@ -31,11 +31,18 @@ class Drip(NamedTuple):
     times: int = 100_000
 
 
+class Kept(NamedTuple):
+    """An answer that is given to every request on a connection, which stays open."""
+
+    data: bytes
+
+
 class _Server:
-    def __init__(self, what: Raw | Drip, host: str) -> None:
+    def __init__(self, what: Raw | Drip | Kept, host: str) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.listening = socket.create_server((host, 0), family=family)
         self.requests: list[bytes] = []
+        self.connections = 0
         self.over = threading.Event()
         self._what = what
         named = f"[{host}]" if ":" in host else host
@@ -47,12 +54,18 @@ class _Server:
                 connection, _ = self.listening.accept()
             except OSError:
                 return
+            self.connections += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
-            self.requests.append(_received(connection))
             what = self._what
+            self.requests.append(_received(connection))
+            while isinstance(what, Kept):
+                connection.sendall(what.data)
+                if not (again := _received(connection)):
+                    return
+                self.requests.append(again)
             if isinstance(what, Raw):
                 connection.sendall(what.data)
                 if what.reset:
@@ -86,7 +99,7 @@ def _received(connection: socket.socket) -> bytes:
 
 
 @contextlib.contextmanager
-def serving(what: Raw | Drip, host: str = "127.0.0.1") -> Iterator[_Server]:
+def serving(what: Raw | Drip | Kept, host: str = "127.0.0.1") -> Iterator[_Server]:
     """Answer every connection with the same; `.url` says where, `.requests` has the heads."""
     server = _Server(what, host)
     thread = threading.Thread(target=server.accept, daemon=True)

@@ -36,7 +36,7 @@ from provider_faults import (
     ask,
     over,
 )
-from raw_servers import HEAD, Drip, Raw, serving
+from raw_servers import HEAD, Drip, Kept, Raw, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -311,6 +311,37 @@ def test_a_provider_that_falls_silent_is_waited_for_no_longer_than_was_said(
     error = failed(ask(adapter(api, timeout=SHORT), mode))
 
     assert (error.kind, error.retryable) == ("timeout", True)
+
+
+_CHOICE = b'{"choices": [{"index": 0, "delta": {"content": "yes"}, "finish_reason": "stop"}]}'
+_WHOLE = b"data: " + _CHOICE + b"\n\ndata: [DONE]\n\n"
+
+
+@every_mode
+@pytest.mark.usefixtures("keys")
+def test_an_answer_that_is_whole_is_not_waited_for(mode: str) -> None:
+    with serving(Drip(HEAD + b"\r\n" + _WHOLE, b": and more\n\n")) as raw:
+        response = answer(ask(adapter("chat", base_url=raw.url, timeout=60.0), mode))
+        assert not raw.over.is_set()
+
+    assert response.text == "yes"
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_connection_serves_one_call_after_the_other() -> None:
+    length = f"content-length: {len(_WHOLE)}\r\n\r\n".encode()
+    with serving(Kept(HEAD + length + _WHOLE)) as raw:
+        model = adapter("chat", base_url=raw.url)
+
+        async def twice() -> None:
+            for _ in range(2):
+                assert (await model.call_async("hi")).text == "yes"
+
+        assert [model.call("hi").text for _ in range(3)] == ["yes"] * 3
+        assert raw.connections == 1
+        asyncio.run(twice())
+
+    assert (len(raw.requests), raw.connections) == (5, 2)
 
 
 @every_api
