@@ -154,6 +154,62 @@ def test_questions_of_one_turn_come_one_after_the_other(tmp_path: Path) -> None:
     assert "['/a']" in there.text
 
 
+@pytest.mark.parametrize("typed, ends", [("y", "answered"), ("n", "tool_failed")])
+def test_a_tool_that_has_failed_is_asked_about_as_such(
+    tmp_path: Path, typed: str, ends: str
+) -> None:
+    program = f"""\
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from kairos.agents import agent
+from kairos.testing import CallTool, ScriptedModel
+
+def fetch() -> str:
+    raise ConnectionError("\\x1b[2J")
+
+model = ScriptedModel([CallTool("fetch"), "done"])
+print(agent(model, tools=[fetch], on_tool_error="ask", approve="terminal").run("go").stop_reason)
+"""
+    with Terminal([sys.executable, "-c", program], tmp_path) as there:
+        shown = there.expect("go on? [y/N] ")
+        assert "? a tool has failed: may the task go on?\n│ fetch  effect: write\n" in shown
+        assert "ConnectionError" in shown
+        there.type(f"{typed}\n")
+        there.expect(ends)
+        assert there.end() == 0
+    assert "\x1b" not in there.text
+
+
+def test_on_an_event_loop_a_question_expires_as_well(tmp_path: Path) -> None:
+    program = f"""\
+import asyncio, sys
+sys.path.insert(0, {str(ROOT)!r})
+from kairos.agents import agent
+from kairos.testing import CallTool, ScriptedModel
+
+def delete(path: str) -> str:
+    return path
+
+def made(path):
+    model = ScriptedModel([CallTool("delete", {{"path": path}}), "done"])
+    options = {{"mode": "supervised", "approve": "terminal", "approval_timeout": 0.5}}
+    return agent(model, tools=[delete], **options).run_async("go")
+
+async def main():
+    for result in await asyncio.gather(made("/a"), made("/b")):
+        print("ended", result.actions[0].outcome)
+    print("typed:", await asyncio.to_thread(sys.stdin.readline))
+
+asyncio.run(main())
+"""
+    with Terminal([sys.executable, "-c", program], tmp_path) as there:
+        there.expect("allow? [y/N] ")
+        there.expect("ended denied\nended denied\n")
+        there.type("mine\n")
+        there.expect("typed: mine")
+        assert there.end() == 0
+
+
 # --- once, or from now on
 
 

@@ -586,6 +586,22 @@ def test_in_a_conversation_a_call_can_be_allowed_from_now_on(opened: list[Termin
     assert there.end() == 0
 
 
+def test_ctrl_c_at_a_question_is_a_no_and_the_conversation_goes_on(opened: list[Terminal]) -> None:
+    model = script(call("delete", path="/x"), "As you like.")
+    there = on_terminal(
+        opened, "go", "--model", model, "--tools", "tools:delete", "-I", "--no-color"
+    )
+    there.expect("allow? [y/N] ")
+    there.expect("stopped (interrupted)", insisting="\x03")
+    there.expect("> ")
+    there.type("never mind\n")
+    there.expect("As you like.\nanswered")
+    there.expect("> ")
+    there.type("/exit\n")
+    assert there.end() == 0
+    assert not Path("deleted").exists()
+
+
 def test_a_conversation_may_be_piped() -> None:
     model = script("first", "second")
     done = agent("--interactive", "--model", model, stdin="one\n\ntwo\n")
@@ -719,12 +735,17 @@ def test_sigterm_ends_a_task_as_ctrl_c_does(opened: list[Terminal]) -> None:
 # --- what a machine has
 
 
-def test_extensions_are_listed_and_none_is_loaded() -> None:
+def test_extensions_are_listed_and_none_is_loaded(here: Path) -> None:
     done = CliRunner().invoke(app, ["extensions", "--allow", "acme-models/*"])
     assert done.exit_code == 0
     assert "acme is imported" not in done.output
     assert "  ✓ acme         acme-models 2.1" in done.stdout
     assert "    claude       kairos-ai " in done.stdout
+    hostile = here.parent / "site" / "evil-1.dist-info"
+    hostile.mkdir()
+    (hostile / "METADATA").write_text("Metadata-Version: 2.1\nName: e\x1b[2Jvil\nVersion: 1\x07\n")
+    (hostile / "entry_points.txt").write_text("[kairos.stores]\nx\x1b[2J\u202e = o s:\x1b[8m\n")
+    assert "\x1b" not in CliRunner().invoke(app, ["extensions"]).stdout
     told = json.loads(CliRunner().invoke(app, ["extensions", "tools", "--json"]).stdout)
     assert [one["named"] for one in told["extensions"]] == ["acme_delete", "acme_search"]
     wrong = CliRunner().invoke(app, ["extensions", "plugins"])

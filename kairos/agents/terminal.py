@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TerminalApproval", "ask_on_terminal", "can_ask"]
 
 _TITLE = "may this call be made?"
+_FAILED = "a tool has failed: may the task go on?"
 _YES = frozenset({"y", "yes"})
 _HASH = 12  # characters of it: enough to tell two calls on one screen apart
 _LONG = 400  # characters of one argument until it is asked for in full
@@ -136,19 +137,25 @@ class _Shown:
         question = self._question
         marks = _marks(self._stream)
         width = _width(self._stream)
-        lines = [f"{marks.asks} {_TITLE}"]
+        # without arguments it is no call that is asked about, but one that has failed
+        lines = [f"{marks.asks} {_TITLE if question.hash else _FAILED}"]
         head = f"{visible(question.tool)}  effect: {visible(question.effect)}"
         if question.hash:
             head += f"  hash: {visible(question.hash[:_HASH])}"
         for line in self._body(head, marks, full=full):
             lines += [marks.bar + part for part in _wrapped(line, width - len(marks.bar))]
-        choices = ["y to allow it once"]
+        if question.hash:
+            lines.append(", ".join(self._choices(lasting=lasting, full=full)))
+            return "\n".join(lines) + "; anything else denies\nallow? [y/N] "
+        lines.append("y to go on without it; anything else ends the task")
+        return "\n".join(lines) + "\ngo on? [y/N] "
+
+    def _choices(self, *, lasting: bool, full: bool) -> Iterator[str]:
+        yield "y to allow it once"
         if lasting:
-            choices.append("a to allow these very arguments from now on")
+            yield "a to allow these very arguments from now on"
         if self.is_cut and not full:
-            choices.append("f to see it in full")
-        lines.append(f"{', '.join(choices)}; anything else denies")
-        return "\n".join(lines) + "\nallow? [y/N] "
+            yield "f to see it in full"
 
     def _body(self, head: str, marks: _Marks, *, full: bool) -> Iterator[str]:
         yield head
