@@ -629,6 +629,88 @@ def test_what_is_no_id_is_refused(bad: Any) -> None:
         agent(ScriptedModel([])).session(bad)
 
 
+@pytest.mark.parametrize("store", ["sessions.db", 3, object(), MemoryStore])
+def test_what_is_no_store_is_refused(store: Any) -> None:
+    with pytest.raises(ConfigError, match="is no store"):
+        agent(ScriptedModel([])).session("s", store=store)
+
+
+class Slow(MemoryStore):
+    """A store that waits for somebody with each event."""
+
+    def __init__(self, wait: Callable[[], Any]) -> None:
+        super().__init__()
+        self._wait = wait
+
+    def append(self, session: str, at: int, events: Any, /) -> None:
+        self._wait()
+        super().append(session, at, events)
+
+
+class Other:
+    """The same, as a store that nobody knows to be one in memory."""
+
+    def __init__(self, wait: Callable[[], Any]) -> None:
+        slow = Slow(wait)
+        self.append, self.read, self.fork = slow.append, slow.read, slow.fork
+        self.sessions, self.delete = slow.sessions, slow.delete
+
+
+def test_a_slow_store_does_not_stand_in_the_loops_way() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def wait() -> None:
+            moved = threading.Event()
+            loop.call_soon_threadsafe(moved.set)  # which a loop that stands still would never do
+            assert moved.wait(10)
+
+        script = [(CallTool("double", {"number": 1}), CallTool("double", {"number": 2})), "done"]
+        session = agent(ScriptedModel(script), tools=[double]).session(store=Other(wait))
+        assert (await session.send_async("go")).answer == "done"
+        assert len(session.events) == 6
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_who_is_cancelled_while_an_event_is_kept_has_it_kept(at: int) -> None:
+    async def main() -> None:
+        began, go_on = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+        count = 0
+
+        def wait() -> None:
+            nonlocal count
+            count += 1
+            if count == at:
+                loop.call_soon_threadsafe(began.set)
+                assert go_on.wait(10)
+
+        store = Other(wait)
+        script = [(CallTool("double", {"number": 1}), CallTool("double", {"number": 2})), "done"]
+        made = agent(ScriptedModel([*script, "done"]), tools=[double])
+        session = made.session("s", store=store)
+        sending = asyncio.ensure_future(session.send_async("go"))
+        await began.wait()
+        sending.cancel()
+        loop.call_soon(go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        kept = len(store.read("s"))
+        assert kept >= at
+        assert len(session.events) == kept
+        paired(session.messages)
+        assert made.session("s", store=store).messages == session.messages
+        assert session.unfinished is (at < 6)
+        if session.unfinished:
+            assert (await session.resume_async()).answer == "done"
+        paired(session.messages)
+        assert made.session("s", store=store).messages == session.messages
+
+    asyncio.run(main())
+
+
 def test_nothing_to_do_is_told_before_anything_is_kept(store: SessionStore) -> None:
     session = agent(ScriptedModel([])).session("s", store=store)
     with pytest.raises(ConfigError, match="nothing to do"):

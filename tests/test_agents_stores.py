@@ -380,10 +380,17 @@ def test_where_there_is_no_more_room_what_was_kept_stays(path: Path) -> None:
         store.append("s", kept, [{"n": kept}])
 
 
-@pytest.mark.parametrize("path", ["", ":memory:"])
-def test_no_file_is_no_store(path: str) -> None:
+@pytest.mark.parametrize("path", ["", ":memory:", 3, None])
+def test_no_file_is_no_store(path: Any) -> None:
     with pytest.raises(ConfigError, match="no file"):
         SQLiteStore(path)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), 1e12, "5", None])
+def test_a_timeout_that_is_none_is_refused(path: Path, timeout: Any) -> None:
+    with pytest.raises(ConfigError, match="timeout="):
+        SQLiteStore(path, timeout=timeout)
+    assert not path.exists()
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["Log", "both", "both_async", "named"]
 
 _LONGEST_ID = 200
+_METHODS = ("append", "read", "fork", "sessions", "delete")
 
 
 class Log:
     """The end of a session in its store: what is kept next has the number that is next here."""
 
-    def __init__(self, store: SessionStore, session: str) -> None:
-        self.store = store
+    def __init__(self, store: SessionStore | None, session: str) -> None:
+        self.store = store = _store(store)
         self.session = session
         self.length = 0
         self._lock = threading.Lock()
@@ -66,6 +68,22 @@ class Log:
             found = [event_from_plain(each) for each in self.store.read(self.session)]
             self.length = len(found)
             return found
+
+
+def _store(given: Any) -> SessionStore:
+    if given is None:
+        return MemoryStore()
+    methods = all(callable(getattr(given, name, None)) for name in _METHODS)
+    if methods and not isinstance(given, type):
+        return given  # type: ignore[no-any-return]
+    path = isinstance(given, str | os.PathLike)
+    raise ConfigError(
+        "store= of session() is no store",
+        where=declared_here(),
+        expected="a MemoryStore, a SQLiteStore, or another SessionStore",
+        found="a path" if path else type(given).__name__,
+        fix="open it: SQLiteStore(path)" if path else None,
+    )
 
 
 def both(

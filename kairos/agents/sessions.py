@@ -22,7 +22,6 @@ from kairos.agents.events import (
 from kairos.agents.limits import Used
 from kairos.agents.log import Log, both, both_async, named
 from kairos.agents.loop import Call, turns
-from kairos.agents.stores import MemoryStore
 from kairos.agents.transcript import Snapshot
 from kairos.exceptions import ConfigError, SessionConflictError, StoreError
 
@@ -69,7 +68,7 @@ class Session:
     ) -> None:
         self._host = host
         self._inputs = dict(inputs)
-        self._log = Log(MemoryStore() if store is None else store, named(name))
+        self._log = Log(store, named(name))
         self._busy, self._loading = threading.Lock(), threading.Lock()
         self._closed = self._ended = False
         self._conversation: Conversation | None = None

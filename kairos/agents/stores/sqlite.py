@@ -24,6 +24,8 @@ __all__ = ["SQLiteStore"]
 
 _APPLICATION = 0x6B616972
 _VERSION = 1
+_LONGEST = 86_400.0
+"""SQLite counts milliseconds in 32 bits, and takes what is more for none at all."""
 
 # A session is a branch with a name.  One that was deleted loses its name, and what its forks do
 # not share; it goes away with the last of them.
@@ -73,9 +75,19 @@ class SQLiteStore:
     def __init__(
         self, path: str | os.PathLike[str], *, timeout: float = 5.0, durable: bool = True
     ) -> None:
-        if not os.fspath(path) or os.fspath(path) == ":memory:":
+        if not isinstance(path, str | os.PathLike) or str(path) in ("", ":memory:"):
             raise ConfigError(
-                "a store in a file has no file", where=declared_here(), fix="use MemoryStore()"
+                "a store in a file has no file",
+                where=declared_here(),
+                expected="the path of a file",
+                fix="use MemoryStore()",
+            )
+        if not isinstance(timeout, int | float) or not 0 <= timeout <= _LONGEST:
+            raise ConfigError(
+                "timeout= of SQLiteStore() is wrong",
+                where=declared_here(),
+                expected=f"seconds, from 0 to {_LONGEST:,}",
+                found=repr(timeout) if type(timeout) in (int, float) else type(timeout).__name__,
             )
         self._path = Path(path)
         self._timeout = timeout
