@@ -76,11 +76,11 @@ class Choice:
         found: dict[str, RemoteTool] = {}
         made = []
         for remote in chosen:
-            name = name_for(self._prefix, remote.name)
-            if name in found:
-                faults.append(f"{_named(remote.name)} and {_named(found[name].name)}: one name")
-            found[name] = remote
             try:
+                name = name_for(self._prefix, remote.name)
+                if name in found:
+                    faults.append(f"{_named(remote.name)} and {_named(found[name].name)}: one name")
+                found[name] = remote
                 made.append(self._tool(name, remote, call, faults))
             except ConfigError as error:
                 faults.append(f"{_named(remote.name)}: {error.message}")

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kairos.contracts.contract import compile_contract
 from kairos.contracts.json_keywords import NAMED, SCHEMA, SCHEMAS
 from kairos.exceptions import ConfigError
+from kairos.redaction.untrusted import gives_orders, sanitize_untrusted_text
 from kairos.schema import Schema
-from kairos.security import sanitize_untrusted_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from kairos.contracts.contract import Contract
 
@@ -43,7 +44,9 @@ def readable(description: str) -> str:
 
 
 def name_for(prefix: str, name: str) -> str:
-    """Return a name for a tool that every provider takes."""
+    """Return a name for a tool that every provider takes.  Raises ConfigError for an order."""
+    if gives_orders(name):
+        raise ConfigError("its name gives a model orders")
     return (prefix + _OTHER_SIGNS.sub("_", name))[:_LONGEST_NAME]
 
 
@@ -82,10 +85,32 @@ def _cleaned(node: Any, depth: int) -> Any:
         elif keyword in SCHEMAS and isinstance(value, list):
             found[keyword] = [_cleaned(part, depth + 1) for part in value]
         elif keyword in NAMED and isinstance(value, dict):
-            found[keyword] = {name: _cleaned(part, depth + 1) for name, part in value.items()}
+            found[keyword] = {
+                _harmless(name): _cleaned(part, depth + 1) for name, part in value.items()
+            }
         else:
-            found[keyword] = value
+            found[keyword] = _harmless(value, depth)
     return found
+
+
+def _harmless(value: Any, depth: int = 0) -> Any:
+    """Return what must stay as it is, such as a name or one of an enum's values.
+
+    Raises ConfigError where it imitates the controls of a conversation: it cannot be defused.
+    """
+    if depth > _DEEPEST:
+        raise ConfigError("its schema is nested too deeply")
+    if isinstance(value, str):
+        if sanitize_untrusted_text(value, max_len=len(value)).flags or gives_orders(value):
+            raise ConfigError("its schema holds a name or a value that gives a model orders")
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            _harmless(name)
+            _harmless(part, depth + 1)
+    elif isinstance(value, list):
+        for part in value:
+            _harmless(part, depth + 1)
+    return value
 
 
 def contract_of(document: Mapping[str, Any], say: Callable[[str], None]) -> Contract | None:
