@@ -118,7 +118,9 @@ class SQLiteStore:
         with self._lock, self._telling():
             self._closed = True
             connection, self._connection = self._connection, None
-            if connection is not None and self._process == os.getpid():
+            if self._process != os.getpid():
+                _abandoned.append(connection)
+            elif connection is not None:
                 connection.close()
 
     # --- what a store does
@@ -275,7 +277,7 @@ class SQLiteStore:
 
     def _opened(self) -> sqlite3.Connection:
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise StoreError(
                 f"the store {self._path.name} cannot be opened",
