@@ -411,5 +411,6 @@ def test_a_live_tree_keeps_still_while_somebody_is_asked(tmp_path: Path) -> None
         there.type("s\n")
         answered = there.expect("flow")
         assert answered.startswith("s\n\x1b[?25l")
+        assert "\x1b[1A" not in answered, "it draws over the question"
         assert there.end() == 0
     assert there.text.endswith("\nAllow\n")

@@ -85,14 +85,7 @@ class LiveTree:
         self._stream = stream
         self._console = terminal(stream, color=color)
         self._drawing = _Drawing(self.progress)
-        self._live = Live(
-            self._drawing,
-            console=self._console,
-            refresh_per_second=_REDRAWS,
-            transient=True,
-            redirect_stdout=False,  # the relay does it, for those too who hold a stream already
-            redirect_stderr=False,
-        )
+        self._live = self._drawer()
         self._over = False
         self.observe = self.progress.observe
 
@@ -113,7 +106,19 @@ class LiveTree:
         finally:
             if not self._over:
                 self._relay.target = FileProxy(self._console, self._stream)
+                # a new one: the old one would draw over what was asked, where it stood before
+                self._live = self._drawer()
                 self._live.start()
+
+    def _drawer(self) -> Live:
+        return Live(
+            self._drawing,
+            console=self._console,
+            refresh_per_second=_REDRAWS,
+            transient=True,
+            redirect_stdout=False,  # the relay does it, for those too who hold a stream already
+            redirect_stderr=False,
+        )
 
     def __exit__(
         self,
