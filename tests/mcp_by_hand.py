@@ -164,8 +164,11 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if start == "leaves_a_child" and not os.fork():
         os.execv(sys.executable, [sys.executable, "-c", "import signal; signal.pause()"])  # noqa: S606 - a child of its own
-    for line in sys.stdin:
-        heard(json.loads(line))
+    for number, line in enumerate(sys.stdin):
+        message = json.loads(line)
+        if start == "expects_initialize" and not number and message["method"] != "initialize":
+            sys.exit("expected initialize")
+        heard(message)
     if start == "stays":
         while True:
             signal.pause()

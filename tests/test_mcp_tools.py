@@ -120,11 +120,21 @@ def test_agents_on_many_threads_share_one_connection() -> None:
     assert sorted(found) == sorted(list(range(8)) * 5)
 
 
+def test_a_server_that_ends_at_a_question_it_does_not_know_is_greeted_in_the_old_way() -> None:
+    with mcp_tools(by_hand("killed", "echo", start="expects_initialize")) as tools:
+        assert call(tools, "echo", x=1) == '{"x": 1}'
+        with pytest.raises(MCPServerError):
+            call(tools, "killed")
+        assert call(tools, "echo", x=1) == '{"x": 1}'
+
+
 def test_in_a_step_the_tools_are_those_of_any_agent() -> None:
     with mcp_tools(by_hand()) as tools:
-        model = ScriptedModel([CallTool("echo", {"x": 1}), "done"])
-        steps = [Step("ask", agent(model, tools=[*tools], task="Go."))]
-        assert Workflow("w", steps).run().output == "done"
+        script = [CallTool("echo", {"x": 1}), "done"]
+        made = agent(ScriptedModel(script * 2), tools=[*tools], task="Go.")
+        flow = Workflow("w", [Step("ask", made)])
+        assert flow.run().output == "done"
+        assert asyncio.run(flow.run_async()).output == "done"
 
 
 def test_an_include_takes_some_an_exclude_leaves_some_and_a_prefix_keeps_servers_apart() -> None:

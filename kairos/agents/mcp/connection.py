@@ -46,6 +46,10 @@ class RemoteTool(NamedTuple):
     hints: Mapping[str, Any]
 
 
+class _UnreachableError(MCPServerError):
+    """No session came about."""
+
+
 class _Link:
     """A session that is open, until `closing` is set or the server has gone."""
 
@@ -74,6 +78,7 @@ class Connection:
         self._connect_timeout = connect_timeout
         self._reopens = self._left = reopens
         self._link: _Link | None = None
+        self._mode = "auto"
         self._changed = False
         self._closing = False
         self._handing = threading.Lock()
@@ -208,8 +213,22 @@ class Connection:
                 if not self._left:
                     raise MCPServerError("the MCP server has ended too often", fix="open it anew")
                 self._left -= 1
-            self._link = link = await self._opened()
+            self._link = link = await self._greeted()
             return link
+
+    async def _greeted(self) -> _Link:
+        """Open a session, asking first which protocol the server speaks.
+
+        A server of before 2026 may end at a question that it does not know; it is then greeted
+        in the old way, from there on.
+        """
+        try:
+            return await self._opened()
+        except _UnreachableError:
+            if self._mode == "legacy" or not self._way.started:
+                raise
+            self._mode = "legacy"
+            return await self._opened()
 
     async def _opened(self) -> _Link:
         opened: asyncio.Future[_Link] = asyncio.get_running_loop().create_future()
@@ -249,6 +268,7 @@ class Connection:
             async with self._way.open() as transport:
                 client = Client(
                     transport,
+                    mode=self._mode,
                     cache=None,
                     client_info=Implementation(name="kairos", version=__version__),
                     message_handler=self._heard,
@@ -274,7 +294,7 @@ class Connection:
             error = error.exceptions[0]
         if isinstance(error, ConfigError | MCPServerError):
             return error
-        return MCPServerError(
+        return _UnreachableError(
             "the MCP server cannot be reached",
             found=self._way.why() or type(error).__name__,
             fix="try its command by hand, or look at its address",

@@ -18,9 +18,14 @@ _READ = 300.0
 
 
 class Way(Protocol):
-    """How a server is reached; `watched` says that its tools must stay those that are known."""
+    """How a server is reached.
+
+    `watched` says that its tools must stay those that are known, `started` that it is a program
+    which begins anew with each connection.
+    """
 
     watched: bool
+    started: bool
 
     def open(self) -> AbstractAsyncContextManager[Any]:
         """Give what the SDK's client takes for a transport."""
@@ -38,6 +43,8 @@ class Way(Protocol):
 
 class Command:
     """A server that is started, and ends with the connection."""
+
+    started = True
 
     def __init__(
         self,
@@ -116,6 +123,7 @@ class Address:
     """A server behind a URL, which speaks streamable HTTP."""
 
     errors = ""
+    started = False
 
     def __init__(self, url: str, headers: Mapping[str, str], *, watched: bool) -> None:
         self.watched = watched
