@@ -26,10 +26,28 @@ from kairos.agents import (
     event_to_plain,
     tool,
 )
-from kairos.agents.events import AgentEvent, ModelAnswered, TaskEnded, TaskGiven
+from kairos.agents.events import (
+    AgentEvent,
+    Compacted,
+    Decided,
+    ModelAnswered,
+    ModelFailed,
+    SessionEnded,
+    TaskEnded,
+    TaskGiven,
+)
 from kairos.agents.sessions import Session
 from kairos.exceptions import ConfigError, SessionConflictError, StoreError
-from kairos.models import Message, ModelError, Text, TextDelta, TokenUsage, ToolCall, ToolResult
+from kairos.models import (
+    Message,
+    ModelError,
+    Text,
+    TextDelta,
+    TokenUsage,
+    ToolCall,
+    ToolResult,
+    as_messages,
+)
 from kairos.testing import CallTool, Reply, Say, ScriptedModel
 
 if TYPE_CHECKING:
@@ -963,3 +981,62 @@ def _worded(word: str) -> Any:
         "wrong": (CallTool("final_answer", {"answer": "three"}), CallTool("double", {"number": 2})),
         "give_up": CallTool("give_up", {"reason": "tired"}),
     }.get(word) or _reply(word)
+
+
+CALL_IDS = st.sampled_from(["", "a", "b"])
+ANY_EVENTS = st.lists(
+    st.one_of(
+        st.builds(lambda n: TaskGiven(as_messages(f"task {n}")), st.integers(0, 3)),
+        st.builds(
+            lambda ids, text, stop: ModelAnswered(
+                Message(
+                    "assistant",
+                    (
+                        *((Text(text),) if text else ()),
+                        *(ToolCall(each, "double", '{"number": 1}') for each in ids),
+                    ),
+                ),
+                TokenUsage(1, 1, 2),
+                stop,
+            ),
+            st.lists(CALL_IDS, max_size=3),
+            st.sampled_from(["", "text"]),
+            st.sampled_from(["end", "end", "refused", "length"]),
+        ),
+        st.builds(lambda call: ToolFinished(call, "double", "2"), CALL_IDS),
+        st.builds(lambda call: Decided(call, "double", "deny"), CALL_IDS),
+        st.builds(lambda: ModelFailed("overloaded")),
+        st.builds(
+            lambda how, upto: Compacted(how, upto, 400, "text"),
+            st.sampled_from(["thinned", "clipped", "summarised", "dropped", "?"]),
+            st.integers(-2, 12),
+        ),
+        st.sampled_from([*map(TaskEnded, ("answered", "iterations", "cancelled", "?"))]),
+        st.just(SessionEnded()),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY_EVENTS)
+def test_whatever_stands_in_a_store_no_half_call_is_shown_to_a_model(
+    events: list[AgentEvent],
+) -> None:
+    def answer(request: Any) -> Any:
+        paired(request.messages)
+        return "done"
+
+    made = agent(ScriptedModel(answer), tools=[double])
+    store = MemoryStore()
+    store.append("s", 0, [event_to_plain(TaskGiven(as_messages("go")))])
+    store.append("s", 1, [event_to_plain(each) for each in events])
+    session = made.session("s", store=store)
+    paired(session.messages)
+    while session.ended:  # what a store has, may have ended more than once
+        session = session.fork()
+    if session.unfinished:
+        session.fork().resume()
+    session.send("one more")
+    paired(session.messages)
+    assert made.session(session.id, store=store).messages == session.messages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -46,6 +46,7 @@ class Host:
     conversation: Callable[[], Conversation]
     engaged: Callable[..., Engagement]
     tell: Callable[[Said], None]
+    tell_async: Callable[[Said], Awaitable[None]]
 
 
 class Session:
@@ -100,14 +101,13 @@ class Session:
     @property
     def messages(self) -> Sequence[Message]:
         """The conversation as the model would be shown it next, without calls left unanswered."""
-        messages = self._loaded().transcript.snapshot()
-        return messages[:-1] if self._open_calls else messages
+        return self._loaded().transcript.snapshot(but=1 if self._open_calls else 0)
 
     @property
     def events(self) -> Sequence[AgentEvent]:
         """All that has happened."""
-        events = self._loaded().events
-        return tuple(self._left) if self._left else Snapshot(events, len(events))
+        events: list[Any] = self._loaded().events
+        return Snapshot(self._left or events, len(self._left or events))
 
     @property
     def usage(self) -> TokenUsage:
@@ -283,7 +283,7 @@ class Session:
                         if isinstance(each, Final):
                             final = each
                         else:
-                            self._host.tell(each)
+                            await self._host.tell_async(each)
                             yield each
                 end = self._over(engagement, final)
                 if end is not None:
@@ -292,7 +292,7 @@ class Session:
                 self._forget()
                 raise
         if final is not None:
-            self._host.tell(final)
+            await self._host.tell_async(final)
             yield final
 
     def _begun(

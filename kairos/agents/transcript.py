@@ -29,9 +29,9 @@ class Transcript:
         """Add one message."""
         self._messages.append(message)
 
-    def snapshot(self) -> Snapshot[Message]:
-        """Return all messages as they are now, whatever is added later."""
-        return Snapshot(self._messages, len(self._messages))
+    def snapshot(self, *, but: int = 0) -> Snapshot[Message]:
+        """Return all messages, `but` the last so many, as they are now, whatever is added later."""
+        return Snapshot(self._messages, len(self._messages) - but)
 
     def __len__(self) -> int:
         return len(self._messages)
