@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -249,6 +250,19 @@ def test_without_a_terminal_nobody_is_asked(tmp_path: Path, stream: str) -> None
         there.expect("typed:")
         assert there.end() == 0
     assert "[('denied', 'deny')] []" in there.text
+    assert "allow?" not in there.text
+
+
+def test_in_the_background_nobody_is_asked_and_nothing_stops(tmp_path: Path) -> None:
+    with asking(tmp_path) as there:
+        program = there.process.args
+        there.expect("allow? [y/N] ")
+        there.type("n\n")
+        there.end()
+    assert isinstance(program, list)
+    with Terminal(["bash", "-m", "-c", f"{shlex.join(program)} & wait"], tmp_path) as there:
+        there.expect("[('denied', 'deny')] []")
+        assert there.end() == 0
     assert "allow?" not in there.text
 
 

@@ -156,6 +156,13 @@ def test_a_name_that_nobody_offers_is_told_with_the_nearest(site: Path) -> None:
     assert error.fix == "did you mean 'search'?"
 
 
+@given(st.sampled_from(sorted(GROUPS)), st.text())
+def test_whatever_is_named_is_there_or_told_in_plain_words(group: str, name: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_extension(group, f"no {name}")
+    assert all(line.isprintable() for line in str(raised.value).splitlines())
+
+
 def test_two_that_offer_one_name_are_both_told_and_told_apart(site: Path) -> None:
     module(site)
     module(site, TOOL.replace("return query", "return 'other'"), "acme_two")
