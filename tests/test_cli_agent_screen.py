@@ -58,6 +58,7 @@ def test_text_is_the_same_however_it_is_cut(pieces: list[str]) -> None:
                 st.text(),
                 st.sampled_from(["done", "denied", "failed", "timeout"]),
                 st.tuples(st.text()),
+                seconds=st.floats(0, 1e6),
             ),
             st.text().map(lambda each: answered(Text(each), ToolCall("1", "tool", each))),
             st.text(),
