@@ -82,6 +82,7 @@ def test_one_denial_denies_and_the_model_hears_why(run: Run) -> None:
     "guard",
     [
         lambda request: 1 / 0,
+        lambda request: None,
         lambda request: True,
         lambda request: "allow",
         lambda request: {"allow": True},
@@ -135,8 +136,9 @@ def test_a_rewrite_is_what_is_called_and_recorded(run: Run) -> None:
 
 @DRIVERS
 def test_a_guard_cannot_change_a_call_behind_the_others_backs(run: Run) -> None:
-    def sly(request: ToolRequest) -> None:
+    def sly(request: ToolRequest) -> Allow:
         request.arguments["path"] = "/etc"  # type: ignore[index]
+        return Allow()
 
     run(made(guards=[sly]))
     assert CALLED == [("delete", "a")]
@@ -302,8 +304,9 @@ def test_guards_never_see_arguments_that_the_tool_refuses(run: Run) -> None:
 def test_what_a_guard_judges_is_what_the_tool_gets(run: Run) -> None:
     seen: list[str] = []
 
-    def watch(request: ToolRequest) -> None:
+    def watch(request: ToolRequest) -> Allow:
         seen.append(request.arguments["path"])
+        return Allow()
 
     run(made(CallTool("delete", '{"path": "a", "path": "b"}'), guards=[watch]))
     assert [("delete", path) for path in seen] == CALLED

@@ -1,10 +1,11 @@
 """Who may do what: every call of a tool goes through a chain of guards before it is made.
 
-A guard is a function of a ToolRequest that answers `Allow`, `Rewrite`, `Deny` or `Ask` (None is
-`Allow`).  One denial denies, whatever the others say; a guard that fails, or answers anything
-else, denies.  What a guard rewrites is held to the tool's contract again and goes through the
-whole chain anew, so that no guard lets pass what it has not seen.  What is to be asked is asked of
-a person last, and the answer holds for these very arguments and no others.
+A guard is a function of a ToolRequest that answers `Allow`, `Rewrite`, `Deny` or `Ask`.  One denial
+denies, whatever the others say; a guard that fails, or answers anything else, denies: also one that
+answers nothing, as one does of which somebody forgot a `return`.  What a guard rewrites is held to
+the tool's contract again and goes through the whole chain anew, so that no guard lets pass what it
+has not seen.  What is to be asked is asked of a person last, and the answer holds for these very
+arguments and no others.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def judge(
         for guard in guards:
             request = ToolRequest(tool.name, tool.effect, json.loads(written), digest)
             said = yield lambda guard=guard, request=request: guard(request)  # type: ignore[misc]
-            if said is None or isinstance(said, Allow):
+            if isinstance(said, Allow):
                 continue
             if isinstance(said, Ask):
                 asked.append(str(said.question))
