@@ -27,7 +27,6 @@ from kairos.agents import (
     event_to_plain,
 )
 from kairos.agents.agent import Agent
-from kairos.exceptions import ConfigError
 from kairos.testing import CallTool, ScriptedModel
 
 if TYPE_CHECKING:
@@ -610,9 +609,10 @@ def test_a_handler_that_raises_ends_the_task_with_its_reason(
 
 @DRIVERS
 def test_a_guard_that_changes_what_it_is_shown_changes_nothing(run: Run) -> None:
-    def sly(request: ToolRequest) -> None:
+    def sly(request: ToolRequest) -> Allow:
         request.arguments["s"] = "/etc"  # type: ignore[index]
         request.arguments["x"].append(request)
+        return Allow()
 
     given = CallTool("take", {"s": "a", "x": []})
     result = run(calling(given, tools=[take], guards=[sly, sly]))
@@ -630,11 +630,37 @@ def test_who_is_only_told_of_progress_ends_nothing(run: Run) -> None:
     assert not any("hunter2" in str(each.message) for each in told)
 
 
-def test_progress_that_nobody_would_wait_for_is_refused() -> None:
-    async def progress(said: Any) -> None: ...
+@DRIVERS
+def test_progress_may_be_async_and_is_waited_for(run: Run) -> None:
+    told: list[str] = []
 
-    with pytest.raises(ConfigError, match="async"):
-        agent(ScriptedModel(["x"]), progress=progress)
+    async def progress(said: Any) -> None:
+        await asyncio.sleep(0)
+        told.append(type(said).__name__)
+        if len(told) == 1:
+            raise OSError
+
+    with pytest.warns(RuntimeWarning, match="OSError"):
+        run(calling(CallTool("fine", {}), tools=[], progress=progress))
+    assert told == [
+        "ModelAnswered", "ToolStarted", "ToolFinished", "Progress", "ModelAnswered", "Final",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_session_tells_of_progress_too(asynchronous: bool) -> None:
+    told: list[str] = []
+
+    async def progress(said: Any) -> None:
+        told.append(type(said).__name__)
+
+    session = calling(CallTool("fine", {}), tools=[], progress=progress).session()
+    if asynchronous:
+        asyncio.run(session.send_async("go"))
+    else:
+        session.send("go")
+    assert told[0] == "ModelAnswered"
+    assert told[-1] == "Final"
 
 
 @DRIVERS

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kairos.agents.async_driver import drive_async
+from kairos.agents.beside import awaited
 from kairos.agents.conversation import Conversation
 from kairos.agents.desk import Desk
 from kairos.agents.driver import drive
@@ -96,7 +98,7 @@ class Agent:
         engagement, task, history = self._engaged(ctx)
         async with aclosing(drive_async(engagement, engagement.begin(task, history))) as said:
             async for each in said:
-                self._tell(each)
+                await self._tell_async(each)
                 if isinstance(each, Final):
                     return self._answer(ctx, engagement, each.result)
         raise RuntimeError("an agent has ended without its end")
@@ -227,7 +229,7 @@ class Agent:
         Without a store it is kept in memory, without an id under one that nobody else has.
         `inputs` are what its tools see and its task is rendered with; they are not kept.
         """
-        host = Host(self._given, self._conversation, self._engaged_in, self._tell)
+        host = Host(self._given, self._conversation, self._engaged_in, self._tell, self._tell_async)
         return Session(host, store, id, inputs or {})
 
     def _given(self, task: Any, inputs: Mapping[str, Any] | None) -> TaskGiven:
@@ -277,7 +279,7 @@ class Agent:
         engagement = self._engagement(inputs=inputs or {}, record=record, watched=watched)
         async with aclosing(drive_async(engagement, engagement.begin(task))) as said:
             async for each in said:
-                self._tell(each)
+                await self._tell_async(each)
                 yield each
 
     def _engagement(self, plan: Plan | None = None, **more: Any) -> Engagement:
@@ -298,13 +300,30 @@ class Agent:
         )
 
     def _tell(self, said: Said) -> None:
-        if self._settings.progress is None:
-            return
-        try:
-            self._settings.progress(said)
-        except Exception as error:  # noqa: BLE001 - who is only told of it must not end the work
-            told = f"progress= of an agent raised {type(error).__name__}; the agent goes on"
-            warnings.warn(told, RuntimeWarning, stacklevel=2)
+        progress = self._settings.progress
+        if progress is not None:
+            with _harmless():
+                value = progress(said)
+                if inspect.isawaitable(value):
+                    awaited(value)
+
+    async def _tell_async(self, said: Said) -> None:
+        progress = self._settings.progress
+        if progress is not None:
+            with _harmless():
+                value = progress(said)
+                if inspect.isawaitable(value):
+                    await value
+
+
+@contextmanager
+def _harmless() -> Generator[None]:
+    """Let who is only told of the work not end it."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - as above
+        told = f"progress= of an agent raised {type(error).__name__}; the agent goes on"
+        warnings.warn(told, RuntimeWarning, stacklevel=2)
 
 
 def _window(settings: Settings) -> int | None:

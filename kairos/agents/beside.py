@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
-__all__ = ["Beside"]
+__all__ = ["Beside", "awaited"]
 
 
 class Beside:
@@ -44,6 +44,15 @@ class Beside:
         ended = asyncio.run_coroutine_threadsafe(end(), self._loop)
         ended.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
         self._thread.join(2.0)  # longer only where something blocks the loop, or clings to it
+
+
+def awaited(value: Any) -> Any:
+    """Wait for one thing, on a loop of its own."""
+    beside = Beside()
+    try:
+        return beside.run(value)
+    finally:
+        beside.close()
 
 
 async def _awaiting(awaitable: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from kairos.agents.agent import Agent, Settings
@@ -157,7 +156,7 @@ def agent(
         None if task is None else parse_template(_text("task", task), where=place, label="task="),
         failure_policy,
         clock or SystemClock(),
-        _progress(progress),
+        _callable("progress", progress),
     )
     return Agent(settings, task)
 
@@ -261,17 +260,6 @@ def _approver(given: Any) -> Callable[..., Any] | None:
     from kairos.agents.terminal import ask_on_terminal  # noqa: PLC0415 - for those who ask there
 
     return ask_on_terminal
-
-
-def _progress(given: Any) -> Any:
-    if inspect.iscoroutinefunction(given):
-        raise ConfigError(
-            "progress= of agent() is async, and nobody waits for it",
-            where=declared_here(),
-            expected="a plain function, which returns at once",
-            fix="put what it is told into a queue, or read stream_async() instead",
-        )
-    return _callable("progress", given)
 
 
 def _guards(guards: Iterable[Any]) -> tuple[Guard, ...]:
