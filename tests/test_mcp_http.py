@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import threading
@@ -57,7 +58,7 @@ class Site:
     def __init__(self) -> None:
         self.answer: Callable[[dict[str, Any]], tuple[int, str, bytes] | None] = lambda _: None
         self.seen: list[dict[str, str]] = []
-        self.sessions = 0
+        self.packed = False
         self.session = ""
         site = self
 
@@ -83,6 +84,8 @@ class Site:
                     body = b""
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
+                if site.packed:
+                    self.send_header("Content-Encoding", "gzip")
                 if site.session:
                     self.send_header("Mcp-Session-Id", site.session)
                 self.end_headers()
@@ -94,7 +97,11 @@ class Site:
             def log_message(self, *_given: Any) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_given: Any) -> None:
+                """Say nothing: clients leave in the middle here."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -156,6 +163,27 @@ def test_an_answer_that_is_none_fails_the_call_and_tells_no_secret(
 def test_a_site_that_is_no_mcp_server_is_told(site: Site) -> None:
     site.answer = lambda _: (200, "text/html", b"<html>Bearer not-to-be-told</html>")
     with pytest.raises(MCPServerError) as told, opened(site):
+        pass
+    assert "not-to-be-told" not in str(told.value)
+
+
+def test_a_body_that_is_packed_is_not_unpacked(site: Site) -> None:
+    bomb = gzip.compress(b" " * (64 * 1024 * 1024))
+
+    def answer(message: dict[str, Any]) -> tuple[int, str, bytes] | None:
+        site.packed = called(message)
+        return (200, "application/json", bomb) if called(message) else None
+
+    site.answer = answer
+    with opened(site) as tools, pytest.raises(MCPServerError):
+        asyncio.run(tools["x"]())
+    assert site.seen[-1]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_a_site_that_refuses_is_told_by_its_status(site: Site, status: int) -> None:
+    site.answer = lambda _: (status, "text/plain", b"Bearer not-to-be-told")
+    with pytest.raises(MCPServerError, match=f"HTTP status {status}") as told, opened(site):
         pass
     assert "not-to-be-told" not in str(told.value)
 

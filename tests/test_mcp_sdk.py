@@ -536,7 +536,7 @@ def test_an_address_where_nobody_listens_is_told() -> None:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}/mcp"
         with (
-            pytest.raises(MCPServerError),
+            pytest.raises(MCPServerError, match="nobody answers"),
             mcp_tools(url=url, allow_localhost=True, connect_timeout=10),
         ):
             pass

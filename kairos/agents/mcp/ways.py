@@ -15,6 +15,7 @@ __all__ = ["Address", "Command", "Way"]
 
 _CONNECT = 30.0
 _READ = 300.0
+_BAD = 400
 
 
 class Way(Protocol):
@@ -97,6 +98,9 @@ async def _bounded(response: Any) -> None:
     """Have a body end where it is longer than a message may be; of a stream each event is bound."""
     import httpx2  # noqa: PLC0415 - it comes with the extra
 
+    if response.headers.get("content-encoding", "identity") != "identity":
+        # it was not asked for, and a few bytes can unpack to what fills the memory
+        raise httpx2.ReadError("the body is packed", request=response.request)
     if response.headers.get("content-type", "").startswith("text/event-stream"):
         return
     stream = response.stream
@@ -129,6 +133,7 @@ class Address:
         self.watched = watched
         self._url = url
         self._headers = dict(headers)
+        self._status = 0
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Any]:
@@ -137,12 +142,17 @@ class Address:
         from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415 - as above
 
         async with httpx2.AsyncClient(
-            headers=self._headers,
+            headers={**self._headers, "Accept-Encoding": "identity"},
             timeout=httpx2.Timeout(_CONNECT, read=_READ),
-            event_hooks={"response": [_bounded]},
+            event_hooks={"response": [self._see, _bounded]},
         ) as client:
             yield streamable_http_client(self._url, http_client=client)
 
+    async def _see(self, response: Any) -> None:
+        self._status = response.status_code
+
     def why(self) -> str:
-        """Say nothing: what a transport tells may quote what was sent."""
-        return "the connection was lost"
+        """Say what is known without what a transport tells, which may quote what was sent."""
+        if self._status >= _BAD:
+            return f"it answered with HTTP status {self._status}"
+        return "the connection was lost" if self._status else "nobody answers at its address"
