@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from kairos.exceptions import PlanError as PlanError
     from kairos.exceptions import PolicyError as PolicyError
     from kairos.exceptions import SecurityError as SecurityError
+    from kairos.exceptions import SessionConflictError as SessionConflictError
     from kairos.exceptions import StateError as StateError
     from kairos.exceptions import StepTimeoutError as StepTimeoutError
+    from kairos.exceptions import StoreError as StoreError
     from kairos.exceptions import ValidationError as ValidationError
     from kairos.exceptions import WorkerCrashError as WorkerCrashError
     from kairos.executor import ExecutorHooks as ExecutorHooks
@@ -109,8 +111,10 @@ _HOME = {
         "PlanError",
         "PolicyError",
         "SecurityError",
+        "SessionConflictError",
         "StateError",
         "StepTimeoutError",
+        "StoreError",
         "ValidationError",
         "WorkerCrashError",
     ),
@@ -204,6 +208,7 @@ __all__ = [
     "ScopedStateProxy",
     "SecurityError",
     "Sensitive",
+    "SessionConflictError",
     "Severity",
     "Skip",
     "StateError",
@@ -216,6 +221,7 @@ __all__ = [
     "StepResult",
     "StepStatus",
     "StepTimeoutError",
+    "StoreError",
     "StructuralValidator",
     "TaskGraph",
     "ValidationError",
