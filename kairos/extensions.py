@@ -163,7 +163,7 @@ def _offered(group: str) -> Iterator[Extension]:
         try:
             if not any(each.group == group for each in distribution.entry_points):
                 continue
-            name = _normal(distribution.metadata["Name"] or "")
+            name = _normal(_field(distribution, "Name"))
             if name in seen:
                 continue
             seen.add(name)
@@ -176,12 +176,17 @@ def _offered(group: str) -> Iterator[Extension]:
 
 
 def _of(distribution: Distribution, group: str, name: str) -> Iterator[Extension]:
-    version = str(distribution.metadata["Version"] or "")
+    version = _field(distribution, "Version")
     names: set[str] = set()
     for each in distribution.entry_points:
         if each.group == group and each.name not in names:
             names.add(each.name)
             yield Extension(group, each.name, each.value, name, version)
+
+
+def _field(distribution: Distribution, name: str) -> str:
+    metadata = distribution.metadata
+    return str(metadata[name]) if name in metadata else ""
 
 
 def _normal(name: str) -> str:

@@ -621,6 +621,19 @@ def test_a_session_is_gone_on_with_later() -> None:
         assert [each.text for each in session.messages] == ["first", "one", "second", "two"]
 
 
+def test_a_task_that_was_broken_off_is_told_of_when_its_session_is_opened(
+    opened: list[Terminal],
+) -> None:
+    options = ("--store", "sqlite:kept.db", "--session", "s")
+    there = on_terminal(opened, "hang", "--model", script("never"), *options)
+    there.expect("It is by Ho")
+    there.expect("stopped (interrupted)", insisting="\x03")
+    assert there.end() == 130
+    done = agent("and now?", "--model", script("Now this."), *options)
+    assert (done.exit_code, done.stdout) == (0, "Now this.\n")
+    assert "! its last task did not come to its end, and is broken off" in done.stderr
+
+
 def test_a_session_without_a_name_gets_one_that_is_told() -> None:
     done = agent("first", "--model", script("one"), "--store", "sqlite:kept.db", "--json")
     name = json.loads(done.stdout)["session"]
