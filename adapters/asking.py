@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,8 +14,6 @@ from kairos.models.request import DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT, Request, 
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kairos.adapters.vendor import Vendor
 
 __all__ = ["Prepared", "prepared", "request_of"]
@@ -36,6 +35,15 @@ def request_of(
 
     Raises ConfigError for messages, images and tools that are none, and where nothing is asked.
     """
+    if not isinstance(prompt, str | Message | None):
+        raise ConfigError(
+            f"the prompt of {vendor.title} is no text",
+            where=declared_here(),
+            expected="a text, or a Message",
+            found=type(prompt).__name__,
+        )
+    if output is not None:
+        _check_output(vendor, output)
     given = dict(options)
     messages = list(as_messages(given.pop("messages", ())))
     attached = (
@@ -73,6 +81,26 @@ def _says(message: Message) -> bool:
     return any(not isinstance(part, Text) or part.text.strip() for part in message.parts)
 
 
+def _check_output(vendor: Vendor, output: Any) -> None:
+    """Refuse what is no schema of an object: providers take nothing else at the root."""
+    root = output if isinstance(output, Mapping) else {}
+    if root.get("type") == "object" or root.keys() & {"properties", "$ref"}:
+        try:
+            json.dumps(output)
+        except (TypeError, ValueError, RecursionError):
+            found = "what cannot be written as JSON"
+        else:
+            return
+    else:
+        found = "another schema" if root else type(output).__name__
+    raise ConfigError(
+        f"{vendor.title} is given no schema as output",
+        where=declared_here(),
+        expected='the JSON Schema of an object: {"type": "object", ...}',
+        found=found,
+    )
+
+
 def _tools(vendor: Vendor, given: Any) -> tuple[ToolSpec, ...]:
     for one in given:
         if not isinstance(one, ToolSpec):
@@ -81,6 +109,12 @@ def _tools(vendor: Vendor, given: Any) -> tuple[ToolSpec, ...]:
                 where=declared_here(),
                 found=type(one).__name__,
             )
+    names = [one.name for one in given]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"two tools are called '{twice[:60]}'", where=declared_here(), fix="rename one"
+        )
     return tuple(given)
 
 

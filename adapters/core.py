@@ -15,15 +15,13 @@ from kairos.adapters.base import sdk
 from kairos.adapters.clients import async_client, client
 from kairos.adapters.endpoint import key_of, url_of
 from kairos.adapters.exchange import Exchange
-from kairos.adapters.options import checked_options, no_key_inline
+from kairos.adapters.options import check_types, checked_model, checked_options, no_key_inline
 from kairos.adapters.vendor import Arguments, Connection, Vendor
-from kairos.exceptions import ConfigError
 from kairos.models.estimate import estimate, spend_before
 from kairos.models.limits import Gate, ProviderLimits, fingerprint, gate_of
 from kairos.models.prices import PRICES, Prices, context_window
 from kairos.models.request import DEFAULT_TIMEOUT, Request
 from kairos.models.stream import Finished, StreamEvent
-from kairos.source import declared_here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
@@ -66,14 +64,15 @@ class Adapter:
     ) -> None:
         vendor = self.vendor
         no_key_inline(vendor, options)
-        if not isinstance(model, str) or not model.strip():
-            raise ConfigError(
-                f"{vendor.title} has no model without a name",
-                where=declared_here(),
-                expected="model='...'",
-                found="an empty string" if isinstance(model, str) else type(model).__name__,
-            )
-        self._model = model
+        check_types(
+            vendor,
+            {
+                "prices": (prices, Prices),
+                "limits": (ProviderLimits() if limits is None else limits, ProviderLimits),
+                "allow_localhost": (allow_localhost, bool),
+            },
+        )
+        self._model = checked_model(vendor, model)
         self._base_url = base_url
         self._allow_localhost = allow_localhost
         self._prices = prices

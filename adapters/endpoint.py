@@ -47,8 +47,20 @@ def url_of(vendor: Vendor, base_url: str | None, *, allow_localhost: bool) -> st
     Raises as `checked_url`.
     """
     if base_url is not None:
-        return checked_url(base_url, "base_url", allow_localhost=allow_localhost)
+        return _bare(base_url, "base_url", allow_localhost=allow_localhost)
     for name in vendor.addresses:
         if address := os.environ.get(name, "").strip():
-            return checked_url(address, name, allow_localhost=allow_localhost)
+            return _bare(address, name, allow_localhost=allow_localhost)
     return vendor.home
+
+
+def _bare(url: str, said: str, *, allow_localhost: bool) -> str:
+    checked = checked_url(url, said, allow_localhost=allow_localhost)
+    if "?" in checked or "#" in checked:
+        raise ConfigError(
+            f"{said} ends in a query",
+            where=declared_here(),
+            expected="https://host/path, which the API's own paths are put behind",
+            fix="extra_query={...}, and never a key",
+        )
+    return checked

@@ -238,29 +238,37 @@ def _of_both(usage: TokenUsage, read: int, written: int) -> TokenUsage:
     )
 
 
-def _of_others(error: Any, *, opened: bool) -> Told:  # noqa: PLR0911 - a table
+def _of_others(error: Any, *, opened: bool) -> Told:
     """Tell what an exception below the SDK means: the HTTP library's, JSON's, the system's."""
-    httpx = importlib.import_module("httpx2") if _named(error, "httpx2") else None
-    if httpx is not None:
-        if isinstance(error, httpx.TimeoutException):
-            return Told("timeout")
-        if isinstance(error, httpx.DecodingError | httpx.TooManyRedirects | httpx.InvalidURL):
-            return Told("malformed")
-        if isinstance(error, httpx.HTTPStatusError):
-            status = error.response.status_code
-            return Told(kind_of_status(status), status)
-        if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
-            return Told("bad_request")
-        if isinstance(error, httpx.TransportError | httpx.StreamError):
-            return Told("interrupted" if opened else "connection")
+    told = _of_http(error, opened=opened) if _named(error, "httpx2") else None
+    if told is not None:
+        return told
     if isinstance(error, TimeoutError):
         return Told("timeout")
     if isinstance(error, OSError):
         return Told("interrupted" if opened else "connection")
+    if isinstance(error, UnicodeEncodeError):
+        return Told("bad_request", said="what it was to be asked is no text")
     if isinstance(error, json.JSONDecodeError | UnicodeError):
         return Told("malformed")
     # an SDK that trips over what it was sent raises whatever it trips over
     return Told("malformed", said=f"its answer cannot be read ({type(error).__name__})")
+
+
+def _of_http(error: Any, *, opened: bool) -> Told | None:
+    httpx = importlib.import_module("httpx2")
+    if isinstance(error, httpx.TimeoutException):
+        return Told("timeout")
+    if isinstance(error, httpx.DecodingError | httpx.TooManyRedirects | httpx.InvalidURL):
+        return Told("malformed")
+    if isinstance(error, httpx.HTTPStatusError):
+        status = error.response.status_code
+        return Told(kind_of_status(status), status)
+    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+        return Told("bad_request")
+    if isinstance(error, httpx.TransportError | httpx.StreamError):
+        return Told("interrupted" if opened else "connection")
+    return None
 
 
 def _named(error: BaseException, package: str) -> bool:

@@ -257,7 +257,8 @@ def _vendor_of(api: str | None, base_url: str | None) -> Vendor:
     there and nowhere else.  Elsewhere it is chat, which every server speaks.
     """
     if api is None:
-        address = base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or RESPONSES.home
+        given = base_url if isinstance(base_url, str) else ""
+        address = given or os.environ.get("OPENAI_BASE_URL", "").strip() or RESPONSES.home
         api = "responses" if _is_openai(address) else "chat"
     if api not in ("chat", "responses"):
         raise ConfigError(

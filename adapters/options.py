@@ -5,6 +5,7 @@ An option is never swallowed: it is sent, or refused by its name before any requ
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +17,9 @@ from kairos.models.parts import Document, Image
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["COMMON", "Option", "checked_options", "no_key_inline"]
+__all__ = ["COMMON", "Option", "check_types", "checked_model", "checked_options", "no_key_inline"]
 
 _TEXT, _NUMBER, _WHOLE = (str,), (int, float), (int,)
 _MANY = (list, tuple)
@@ -46,6 +47,9 @@ _INLINE_KEYS = frozenset(
         "bearer", "authorization", "password", "default_headers", "organization_key", "http_client",
     }
 )  # fmt: skip
+_PASSED_ON = ("extra_body", "extra_query")
+_KEYS_WITHIN = frozenset({"api_key", "apikey", "auth_token", "access_token", "authorization"})
+_LONGEST_WAIT = 1_000_000.0
 _KEY_HEADERS = frozenset(
     {"authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"}
 )
@@ -89,9 +93,7 @@ def no_key_inline(vendor: Vendor, given: Mapping[str, Any]) -> None:
     """Raise ConfigError for a key that stands in the program: it belongs into the environment."""
     named = next((name for name in given if name.lower() in _INLINE_KEYS), None)
     if named is None:
-        headers = given.get("extra_headers")
-        if isinstance(headers, Mapping):
-            named = next((str(h) for h in headers if str(h).lower() in _KEY_HEADERS), None)
+        named = next(_within(given), None)
     if named is not None:
         raise ConfigError(
             f"{vendor.title} takes no key in the program ('{named}')",
@@ -101,9 +103,60 @@ def no_key_inline(vendor: Vendor, given: Mapping[str, Any]) -> None:
         )
 
 
+def _within(given: Mapping[str, Any]) -> Iterator[str]:
+    """Find keys in what is passed on as it is."""
+    headers = given.get("extra_headers")
+    if isinstance(headers, Mapping):
+        yield from (str(name) for name in headers if str(name).lower() in _KEY_HEADERS)
+    for option in _PASSED_ON:
+        passed = given.get(option)
+        if isinstance(passed, Mapping):
+            keys = _KEYS_WITHIN | {"key"} if option == "extra_query" else _KEYS_WITHIN
+            yield from (str(name) for name in passed if str(name).lower() in keys)
+
+
+def checked_model(vendor: Vendor, model: Any) -> str:
+    """Return the name of a model.  Raises ConfigError for what can be none: it may be in a path."""
+    if not isinstance(model, str) or not model.strip():
+        found = "an empty string" if isinstance(model, str) else type(model).__name__
+        said = f"{vendor.title} has no model without a name"
+    elif not model.isprintable() or set(model) & set(" ?#%") or ".." in model:
+        found = "characters that no name has"
+        said = f"{vendor.title} has no model of such a name"
+    else:
+        return model
+    raise ConfigError(said, where=declared_here(), expected="model='...'", found=found)
+
+
+def check_types(vendor: Vendor, given: Mapping[str, tuple[Any, type[Any]]]) -> None:
+    """Raise ConfigError for an option of an adapter that is not of its one type."""
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind):
+            raise ConfigError(
+                f"{vendor.title} takes no {type(value).__name__} as '{name}'",
+                where=declared_here(),
+                expected=kind.__name__,
+                found=type(value).__name__,
+            )
+
+
 def _attached(kind: type[Image | Document], given: Any) -> Image | Document:
     if isinstance(given, kind):
+        if not given.url and not (given.data and given.media_type):
+            raise ConfigError(
+                f"this {kind.__name__.lower()} is none",
+                where=declared_here(),
+                expected="bytes and their media type, or a URL",
+                found="no bytes" if not given.data else "no media type",
+            )
         return given
+    if isinstance(given, str) and "://" in given and not given.startswith("https://"):
+        raise ConfigError(
+            f"this {kind.__name__.lower()} is not fetched",
+            where=declared_here(),
+            expected="an https URL, or a path",
+            found=f"{given.partition(':')[0][:20]}://",
+        )
     if isinstance(given, str | Path):
         try:
             return kind.of(given)
@@ -143,11 +196,26 @@ def _check_values(vendor: Vendor, given: Mapping[str, Any]) -> None:
             raise _out_of_range(
                 vendor, name, f"a number {'above' if name == 'timeout' else 'from'} {bound}"
             )
+    if given.get("timeout", 0) > _LONGEST_WAIT:
+        raise _out_of_range(vendor, "timeout", f"at most {_LONGEST_WAIT:,.0f} seconds")
+    _check_passed_on(vendor, given)
     stop = given.get("stop")
     if stop is not None and not _texts(stop):
         raise _out_of_range(vendor, "stop", "a text, or a list of texts, none of them empty")
     if given.get("schema_fallback", "warn") not in ("warn", "error"):
         raise _out_of_range(vendor, "schema_fallback", "'warn' or 'error'")
+
+
+def _check_passed_on(vendor: Vendor, given: Mapping[str, Any]) -> None:
+    for both in given.get("extra_headers", {}).items():
+        if not all(isinstance(one, str) and one.isprintable() for one in both):
+            raise _out_of_range(vendor, "extra_headers", "texts of one line each, by their names")
+    for option in _PASSED_ON:
+        if option in given:
+            try:
+                json.dumps(given[option])
+            except (TypeError, ValueError, RecursionError):
+                raise _out_of_range(vendor, option, "what can be written as JSON") from None
 
 
 def _texts(given: str | Iterable[Any]) -> bool:

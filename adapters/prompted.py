@@ -54,7 +54,7 @@ class Prompted:
         self.adapter = adapter
         self.template = parse_template(prompt, where=declared_here())
         # what this model cannot be asked is refused where it is written
-        adapter.vendor.refuses(adapter.request("x"), adapter.name)
+        adapter.vendor.refuses(adapter.request("x" if prompt.strip() else prompt), adapter.name)
 
     def __repr__(self) -> str:
         return f"{self.__name__}({self.adapter.name!r} as an action)"

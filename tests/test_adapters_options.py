@@ -12,11 +12,13 @@ from kairos import Step, Workflow
 from kairos.adapters.base import sdk
 from kairos.adapters.claude import VENDOR, ClaudeAdapter, claude
 from kairos.adapters.clients import _clients
+from kairos.adapters.prompted import Prompted
 from kairos.adapters.vendor import Connection
 from kairos.exceptions import ConfigError, SecurityError
 from kairos.logger import ConsoleSink, LogLevel, RunLogger
-from kairos.models import Image, ModelError
+from kairos.models import Image, ModelError, ToolSpec
 from kairos.testing import FakeProviders, Status, StreamError
+from provider_faults import APIS, adapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +70,98 @@ def test_an_option_is_sent_or_refused_by_its_name(options: Any, said: str) -> No
     assert said in str(caught.value)
     assert KEY not in str(caught.value)
     assert caught.value.where is None or "test_adapters_options" in str(caught.value.where)
+
+
+MEANINGLESS: list[tuple[dict[str, Any], str]] = [
+    ({"prices": {}}, "'prices'"),
+    ({"limits": 3}, "'limits'"),
+    ({"limits": 0}, "'limits'"),
+    ({"allow_localhost": "no"}, "'allow_localhost'"),
+    ({"base_url": 3}, "base_url is no address"),
+    ({"base_url": f"https://example.org/v1?key={KEY}"}, "base_url ends in a query"),
+    ({"base_url": "https://example.org/#x"}, "base_url ends in a query"),
+    ({"timeout": 1e10}, "'timeout'"),
+    ({"timeout": float("inf")}, "'timeout'"),
+    ({"model": "a\nb"}, "no model of such a name"),
+    ({"model": "../files?x#y"}, "no model of such a name"),
+    ({"model": 3}, "no model without a name"),
+    ({"images": [Image("image/png", b"")]}, "image is none"),
+    ({"images": [Image("", b"png")]}, "image is none"),
+    ({"images": ["http://example.org/a.png"]}, "image is not fetched"),
+    ({"documents": [3]}, "document"),
+    ({"extra_headers": {"x": 1}}, "'extra_headers'"),
+    ({"extra_headers": {"x": "a\r\nb: c"}}, "'extra_headers'"),
+    ({"extra_body": {"x": object()}}, "'extra_body'"),
+    ({"extra_body": {"api_key": KEY}}, "no key in the program"),
+    ({"tools": [ToolSpec("a", "", {}), ToolSpec("a", "", {})]}, "two tools are called 'a'"),
+]
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("options, said", MEANINGLESS)
+def test_what_means_nothing_is_refused_by_every_provider_where_it_is_written(
+    api: str, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Prompted("Hello", adapter(api, **options))
+
+    assert said in caught.value.message
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("prompt", ["", " \n\t"])
+def test_a_prompt_that_asks_nothing_is_refused_where_nothing_else_does(
+    api: str, prompt: str
+) -> None:
+    with pytest.raises(ConfigError, match="asked nothing"):
+        Prompted(prompt, adapter(api))
+
+    said = [{"role": "user", "content": "Hello"}]
+    assert Prompted(prompt, adapter(api, messages=said)).template.names == ()
+
+
+CIRCULAR: dict[str, Any] = {"type": "object"}
+CIRCULAR["properties"] = CIRCULAR
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    "prompt, output, said",
+    [
+        (3, None, "is no text"),
+        (["Hello"], None, "is no text"),
+        ("Hello", "x", "no schema as output"),
+        ("Hello", [], "no schema as output"),
+        ("Hello", {}, "no schema as output"),
+        ("Hello", {"type": "array"}, "no schema as output"),
+        ("Hello", {"type": "object", "x": object()}, "no schema as output"),
+        ("Hello", CIRCULAR, "no schema as output"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_any_request(
+    fake: FakeProviders, api: str, prompt: Any, output: Any, said: str
+) -> None:
+    model = adapter(api, base_url=fake.url)
+
+    with pytest.raises(ConfigError, match=said):
+        model.call(prompt, output=output)
+
+    assert fake.count() == 0
+
+
+@pytest.mark.parametrize("api", ["claude", "chat", "responses"])
+def test_what_is_no_text_is_not_asked_again(
+    fake: FakeProviders, monkeypatch: pytest.MonkeyPatch, api: str
+) -> None:
+    for name, value in fake.environ(KEY).items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ModelError) as caught:
+        adapter(api).call("half of a pair: \ud800")
+
+    assert (caught.value.kind, caught.value.retryable) == ("bad_request", False)
+    assert fake.count() == 0
 
 
 def test_an_option_of_one_call_is_refused_before_any_request(fake: FakeProviders) -> None:
