@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from kairos.attempts.outputs import checked, finish, recheck
 from kairos.attempts.predicate import TypedInputs, parsed
 from kairos.attempts.words import Failure, failure_of
-from kairos.attempts.work import AROUND, Outcome, Recipe, Surroundings, Work
+from kairos.attempts.work import Outcome, Recipe, Surroundings, Work
+from kairos.budget import AROUND
 from kairos.contracts.encoding import encode
 from kairos.state import MissingKeyError
 
@@ -44,7 +45,7 @@ def perform(work: Work) -> Outcome:
     monotonic = work.surroundings.monotonic
     work.started = begun = monotonic()
     context: StepContext | None = None
-    outside = AROUND.set(work)
+    outside = AROUND.set((work.surroundings.ledger, work.tab))
     try:
         if recipe.budgeted:
             _check_budget(work)
@@ -97,7 +98,7 @@ async def perform_async(work: Work) -> Outcome:
     recipe = work.recipe
     work.started = begun = work.surroundings.monotonic()
     context: StepContext | None = None
-    outside = AROUND.set(work)
+    outside = AROUND.set((work.surroundings.ledger, work.tab))
     try:
         if recipe.budgeted:
             _check_budget(work)

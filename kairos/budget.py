@@ -8,6 +8,7 @@ the last cent is theirs.
 from __future__ import annotations
 
 import math
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from kairos.exceptions import BudgetExceededError
@@ -17,7 +18,7 @@ from kairos.spending import Budget, Spend, Sum, Tab, picos
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PATIENCE", "Budget", "Ledger", "Reservation", "Scope", "Spend"]
+__all__ = ["AROUND", "PATIENCE", "Budget", "Ledger", "Reservation", "Scope", "Spend"]
 
 Scope: TypeAlias = Literal["run", "step", "item"]
 
@@ -237,6 +238,13 @@ class Ledger:
             if each.scope != "run" and each.tripped is not None:
                 return each.error(*each.tripped)
         return None
+
+
+AROUND: ContextVar[tuple[Ledger | None, Tab | None]] = ContextVar(
+    "kairos_around", default=(None, None)
+)
+"""The account and the tab of the attempt that is being made: a run that its action starts is booked
+there.  Numbers and nothing else, since an open connection may keep a context for long."""
 
 
 def _stopped(chain: tuple[_Account, ...]) -> BudgetExceededError | None:

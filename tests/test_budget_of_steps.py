@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import gc
 import threading
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kairos import Budget, FailurePolicy, Step, StepContext, StepExecutor, Workflow
-from kairos.budget import Spend
+from kairos.budget import AROUND, Spend
 from kairos.enums import FailureAction
 from kairos.events import BudgetExhausted, LateResult, RunFinished, Spent
 from kairos.exceptions import BudgetExceededError, ConfigError, ExecutionError
@@ -359,7 +362,7 @@ def test_an_attempt_that_nobody_waits_for_reserves_nothing(*, on_a_loop: bool) -
 
 
 ISOLATED = """
-from kairos.budget import Spend
+from kairos.budget import AROUND, Spend
 
 def call(ctx):
     with ctx.reserve(usd=0.3) as reserved:
@@ -452,6 +455,24 @@ def test_a_run_within_a_step_that_is_given_up_is_counted() -> None:
     result = Workflow("outer", [step], hooks=[Ends()]).run()
     GIVEN_UP.set()
     assert (result.status, result.llm_calls) == ("failed", 1)
+
+
+def test_what_lives_on_in_a_steps_context_holds_no_value_of_the_run() -> None:
+    kept: list[contextvars.Context] = []  # as an open connection does
+
+    def action(ctx: StepContext) -> str:
+        kept.append(contextvars.copy_context())
+        return str(ctx.inputs["word"])
+
+    assert Workflow("w", [Step("only", action)]).run({"word": "needle"}).output == "needle"
+    left, seen = [kept[0][AROUND]], set[int]()
+    while left:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, type | ModuleType | FunctionType):
+            continue
+        seen.add(id(one))
+        assert one != b'"needle"'
+        left += gc.get_referents(one)
 
 
 def test_each_run_within_a_run_has_its_own_clock() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from kairos.attempts.predicate import Predicate
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from kairos.signature import Signature
     from kairos.step import Step
 
-__all__ = ["AROUND", "Outcome", "Recipe", "Surroundings", "Tell", "Work"]
+__all__ = ["Outcome", "Recipe", "Surroundings", "Tell", "Work"]
 
 Tell: TypeAlias = Callable[["Work", Literal["input", "output"], "tuple[Fault, ...] | None"], None]
 _SHORT = 8
@@ -234,7 +233,3 @@ class Work:
             recipe.promised,
             self.tab,
         )
-
-
-AROUND: ContextVar[Work | None] = ContextVar("kairos_around", default=None)
-"""The attempt that is being made: a run that its action starts spends what it may spend."""

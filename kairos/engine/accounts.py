@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kairos.attempt import failure_of
-from kairos.attempts.work import AROUND
-from kairos.budget import Ledger
+from kairos.budget import AROUND, Ledger
 from kairos.engine.outcomes import timed_out
 from kairos.events import Spent
 from kairos.exceptions import BudgetExceededError
@@ -21,11 +20,10 @@ __all__ = ["around_item", "around_step", "late", "of_run", "settle_up", "spent_e
 
 def of_run(limits: Budget, spent: Spend | None) -> Ledger:
     """Return the account of a run; one that a step makes is within the step's."""
-    work = AROUND.get()
-    around = None if work is None else work.surroundings.ledger
-    if work is None or around is None or not around.takes_in:
+    around, tab = AROUND.get()
+    if around is None or not around.takes_in:
         return Ledger(limits, spent)
-    return Ledger(limits, spent, parent=around, tab=work.tab)
+    return Ledger(limits, spent, parent=around, tab=tab)
 
 
 def around_step(recipe: Recipe, run: Surroundings) -> Surroundings:
