@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import BaseModel
 
 from kairos.adapters.claude import ClaudeAdapter
-from kairos.agents import Deny, Tool, agent
+from kairos.agents import Allow, Deny, Tool, agent
 from kairos.testing import Answer, CallTool
 from model_parts import providers
 
@@ -78,17 +78,18 @@ class Folder:
         (self.place / name).unlink()
         return f"removed {name}"
 
-    def careful(self, request: ToolRequest) -> Deny | None:
+    def careful(self, request: ToolRequest) -> Allow | Deny:
         """Say what is never removed, whoever wants it; no person is even asked about that."""
         if request.effect == "read":
-            return None
+            return Allow()
         known = {each.name: each for each in self.builds()}
         build = known.get(request.arguments["name"])
         if build is None:
             return Deny("there is no such build")
         if build.name.startswith("release"):
             return Deny("a release is never removed")
-        return Deny(f"it is younger than {KEPT_DAYS} days") if build.days < KEPT_DAYS else None
+        young = build.days < KEPT_DAYS
+        return Deny(f"it is younger than {KEPT_DAYS} days") if young else Allow()
 
 
 def signed_off(question: Question) -> bool:
@@ -134,7 +135,9 @@ def main() -> None:
     assert not gone & {"build-103", "release-1.0"}, "the guard keeps these"
     if not sys.stdin.isatty():
         assert gone <= {name for name, good in SIGNED_OFF.items() if good}, "and a person these"
-    assert fake is None or len(result.actions) == 1 + 5
+    if fake is not None:
+        assert len(result.actions) == 1 + 5
+        assert gone == {"build-101"} or sys.stdin.isatty()
 
 
 if __name__ == "__main__":

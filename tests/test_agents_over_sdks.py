@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from kairos import FailurePolicy, Step, Workflow
-from kairos.agents import Ask, Final, agent, tool
+from kairos.agents import Allow, Ask, Final, agent, tool
 from kairos.models import TextDelta, ToolCallStarted, ToolResult
 from kairos.testing import Answer, CallTool, Cut, FakeProviders, Say, Status
 from provider_faults import APIS, adapter
@@ -59,10 +59,10 @@ async def pay_back(order: int, amount: float) -> str:
     return f"paid {amount} for order {order}"
 
 
-def above_ten(request: ToolRequest) -> Ask | None:
+def above_ten(request: ToolRequest) -> Ask | Allow:
     if request.tool == "pay_back" and request.arguments["amount"] > 10:
         return Ask("more than 10")
-    return None
+    return Allow()
 
 
 def approve(question: Question) -> bool:
