@@ -97,8 +97,9 @@ def agent(
     `on_tool_error` says what a failing tool leads to: `tell` the model, `retry` it `tool_retries`
     times, `skip` it, `abort` the task, `ask` a person, or a function that says which.
     `before_tool(request)` may deny a call by returning Deny or False, or by raising;
-    `after_tool(finished)` and `progress(said)` are told.  `failure_policy` says how a failing
-    model is retried outside of a step; inside, the step's policy does.
+    `after_tool(finished)` and `progress(said)` are told; any of these may be async.
+    `failure_policy` says how a failing model is retried outside of a step; inside, the step's
+    policy does.
 
     Raises ConfigError for whatever of this is wrong.
     """
