@@ -120,7 +120,7 @@ def test_ctrl_c_at_a_question_ends_the_task_and_makes_no_call(tmp_path: Path) ->
 
 
 def test_a_question_that_nobody_answers_is_denied_and_takes_no_later_line(tmp_path: Path) -> None:
-    with asking(tmp_path, options={"approval_timeout": 0.3}, more=True) as there:
+    with asking(tmp_path, options={"approval_timeout": 2.0}, more=True) as there:
         there.expect("allow? [y/N] ")
         there.type("y")  # and no newline
         there.expect("not answered: denied")
@@ -349,6 +349,12 @@ def test_on_a_real_terminal_the_prompt_cannot_be_faked(tmp_path: Path, hostile: 
     assert len(re.findall(r"^\? may this call be made\?$", there.text, re.MULTILINE)) == 1
 
 
+def test_an_argument_that_goes_on_cannot_pass_for_another() -> None:
+    for spaces in range(90):
+        lines = shown({"note": "x" + " " * spaces + 'path: "/safe"', "path": "/etc"})
+        assert [line for line in lines if line.startswith("│ path: ")] == ['│ path: "/etc"']
+
+
 def test_wide_letters_do_not_reach_the_edge() -> None:
     for line in shown({"path": "東京" * 90})[1:-2]:
         assert sum(2 if ord(char) > 0x2E80 else 1 for char in line) < 80
@@ -363,12 +369,18 @@ def test_a_long_argument_hides_no_other_and_is_shown_in_full_when_asked(tmp_path
         assert 'note: "short"' in first
         there.type("f\n")
         second = there.expect("allow? [y/N] ")
-        assert "THE END" in second.replace("\n│ ", "")
+        assert "THE END" in second.replace("\n│   ", "")
         assert "f to see" not in second
         there.type("y\n")
         there.expect("typed:")
         there.end()
     assert "('done', 'allow')" in there.text
+
+
+def test_a_long_question_is_cut_as_arguments_are() -> None:
+    told = "\n".join(shown({}, question="may it? " * 100))
+    assert "[400 more characters are not shown]" in told.replace("\n│   ", "")
+    assert "f to see it in full" in told
 
 
 def test_many_arguments_are_counted() -> None:

@@ -32,6 +32,7 @@ _HASH = 12  # characters of it: enough to tell two calls on one screen apart
 _LONG = 400  # characters of one argument until it is asked for in full
 _MANY = 20  # arguments, likewise
 _NARROW = 24  # columns, below which nothing could be read
+_GOES_ON = "  "  # before what goes on, lest it pass for an argument of its own
 _LONGEST_ANSWER = 64  # bytes; what is longer is no answer
 _LOOK = 0.05  # seconds between looks at what tells nobody of its change
 
@@ -130,7 +131,9 @@ class _Shown:
         told = redact_sensitive(given)
         self._masked = told != given
         self._lines = [f"{visible(str(name))}: {_json(value)}" for name, value in told.items()]
-        self.is_cut = len(self._lines) > _MANY or any(len(line) > _LONG for line in self._lines)
+        self._why = visible(question.question) if question.question != _TITLE else ""
+        longest = max(map(len, (self._why, *self._lines)))
+        self.is_cut = len(self._lines) > _MANY or longest > _LONG
 
     def text(self, *, lasting: bool, full: bool) -> str:
         """Return all of it, the last line open for the answer."""
@@ -143,7 +146,8 @@ class _Shown:
         if question.hash:
             head += f"  hash: {visible(question.hash[:_HASH])}"
         for line in self._body(head, marks, full=full):
-            lines += [marks.bar + part for part in _wrapped(line, width - len(marks.bar))]
+            first, *more = _wrapped(line, width - len(marks.bar) - len(_GOES_ON))
+            lines += [marks.bar + first, *(marks.bar + _GOES_ON + part for part in more)]
         if question.hash:
             lines.append(", ".join(self._choices(lasting=lasting, full=full)))
             return "\n".join(lines) + "; anything else denies\nallow? [y/N] "
@@ -159,19 +163,21 @@ class _Shown:
 
     def _body(self, head: str, marks: _Marks, *, full: bool) -> Iterator[str]:
         yield head
-        if self._question.question not in ("", _TITLE):
-            yield f"asked since: {visible(self._question.question)[:_LONG]}"
+        if self._why:
+            yield f"asked since: {_cut(self._why, marks, full=full)}"
         shown = self._lines if full else self._lines[:_MANY]
         for line in shown:
-            if full or len(line) <= _LONG:
-                yield line
-            else:
-                left = len(line) - _LONG
-                yield f"{line[:_LONG]}{marks.cut} [{left:,} more characters are not shown]"
+            yield _cut(line, marks, full=full)
         if len(shown) < len(self._lines):
             yield f"[{len(self._lines) - len(shown):,} more arguments are not shown]"
         if self._masked:
             yield "[what looks like a secret is masked]"
+
+
+def _cut(line: str, marks: _Marks, *, full: bool) -> str:
+    if full or len(line) <= _LONG:
+        return line
+    return f"{line[:_LONG]}{marks.cut} [{len(line) - _LONG:,} more characters are not shown]"
 
 
 def _json(value: Any) -> str:
