@@ -465,7 +465,8 @@ def test_what_lives_on_in_a_steps_context_holds_no_value_of_the_run() -> None:
         return str(ctx.inputs["word"])
 
     assert Workflow("w", [Step("only", action)]).run({"word": "needle"}).output == "needle"
-    left, seen = [kept[0][AROUND]], set[int]()
+    left: list[Any] = [kept[0][AROUND]]
+    seen: set[int] = set()
     while left:
         one = left.pop()
         if id(one) in seen or isinstance(one, type | ModuleType | FunctionType):
