@@ -491,6 +491,24 @@ def test_what_a_tool_said_goes_to_the_summary_as_data_and_comes_back_as_data() -
     assert all(m.role != "assistant" or "approved" not in m.text for m in result.messages)
 
 
+def test_only_what_a_person_said_is_told_as_theirs() -> None:
+    story = WORDS * 30
+    answer = Counting(["nonsense", "3"] * 30)
+    made = made_with(
+        answer, Compaction(window=6_000, keep_turns=1), output=int, instructions="Count."
+    )
+    session = made.session()
+    for number in range(30):
+        session.send(f"task {number}: {story}")
+    entries = [each for one in answer.summarised for each in json.loads(one.messages[0].text)]
+    by: dict[str, list[str]] = {}
+    for each in entries:
+        by.setdefault(each["from"], []).append(each.get("text", ""))
+    assert all(text.startswith("task ") for text in by["person"])
+    assert any("failed_fields" in text for text in by["program"])  # what was wrong with an answer
+    assert any("written by the program" in text for text in by["program"])  # the note before
+
+
 def test_a_guard_is_asked_after_a_cut_as_before() -> None:
     seen: list[int] = []
 

@@ -16,7 +16,7 @@ from kairos.models.estimate import estimate, tokens_of
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from kairos.agents.events import Compacted
 
@@ -175,11 +175,11 @@ class Room:
         most = self._most or int(self._sums[-1] * self._ratio)
         return max(min(self._option.summary_tokens, int(_RECORD * most)), 1)
 
-    def material(self, messages: Sequence[Message]) -> str:
-        """Return messages as a model is given them that is to make them short."""
+    def material(self, messages: Sequence[Message], asked: Collection[int]) -> str:
+        """Return messages as a model is given them that is to make them short; see `summary`."""
         taken = self._sums[-1] * self._ratio
         most = _MATERIAL * min(taken, self._most or taken)
-        return as_material(messages, most, lambda text: tokens_of(text) * self._ratio)
+        return as_material(messages, most, lambda text: tokens_of(text) * self._ratio, asked)
 
     def _taken(self, messages: Sequence[Message]) -> float:
         sums = self._sums

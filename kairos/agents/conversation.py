@@ -86,6 +86,7 @@ class Conversation:
         self.events: list[Any] = []
         self.broken_off: list[ToolFinished] = []
         self._names = Names()
+        self._asked: set[int] = set()
         self._task = range(0)
         self._refused = self._refused_again = False
         self._begin_counting()
@@ -133,6 +134,7 @@ class Conversation:
         length = len(self.transcript)
         self._task = range(length, length + len(task.messages))
         self._names.given(task.messages)
+        self._asked.update(map(id, task.messages))  # which the events keep alive
         for message in task.messages:
             self.transcript.add(message)
 
@@ -244,7 +246,7 @@ class Conversation:
         messages = self.transcript.snapshot()[: cut.upto]
         left = [one for at, one in enumerate(messages) if at not in self._task]
         most, _ = self._bounds(self._room.summary_tokens)
-        return summary_request(self._room.material(left), self.request(), most)
+        return summary_request(self._room.material(left, self._asked), self.request(), most)
 
     def _bounds(self, most: int) -> tuple[int, float]:
         """Return how many tokens an answer may have, and how many seconds."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kairos.models import Message, Text, ToolCall, ToolResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from kairos.models import Part
 
@@ -46,18 +46,24 @@ _SHARES = (8_000, 2_000, 500, 120)
 """How many characters of one text are shown, as the whole of it has to fit."""
 
 
-def as_material(messages: Sequence[Message], most: float, weigh: Callable[[str], float]) -> str:
+def as_material(
+    messages: Sequence[Message],
+    most: float,
+    weigh: Callable[[str], float],
+    asked: Collection[int] = (),
+) -> str:
     """Return the part of a conversation that is to be summarised, which weighs at most `most`.
 
-    Long texts are cut in their middle, the longest first; where that is not enough, the oldest
-    entries are left out.
+    `asked` has the identities of the messages that a person gave; other ones in a person's role are
+    the program's own.  Long texts are cut in their middle, the longest first; where that is not
+    enough, the oldest entries are left out.
     """
     written: list[str] = []
     for share in _SHARES:
         written = [
             json.dumps(entry, ensure_ascii=False)
             for message in messages
-            for entry in _entries(message, share)
+            for entry in _entries(message, share, asked)
         ]
         if sum(map(weigh, written)) <= most:
             return _array(written)
@@ -76,11 +82,9 @@ def _array(written: list[str]) -> str:
     return "[" + ",\n".join(written) + "]"
 
 
-_FROM = {"user": "person", "assistant": "assistant", "tool": "tool"}
-
-
-def _entries(message: Message, share: int) -> list[dict[str, Any]]:
-    who = "program" if is_note(message) else _FROM[message.role]
+def _entries(message: Message, share: int, asked: Collection[int]) -> list[dict[str, Any]]:
+    mine = "person" if id(message) in asked else "program"
+    who = mine if message.role == "user" else message.role
     entries = (_entry(part, share) for part in message.parts)
     return [{"from": who, **entry} for entry in entries if entry]
 
