@@ -114,6 +114,29 @@ def test_a_description_is_as_long_as_every_provider_takes_it() -> None:
     assert len(read_docstring("w" * 9000).description) == 1024
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Args:\n    x: one",
+        "Args:\n\n    x: one",
+        "Args:\n  x (int): one",
+        "Arguments:\n    - x: one",
+        "Args:\n    * `x` (int, optional): one",
+        "Args:\n    ``x``:\n        one",
+        "Parameters:\n    x: one",
+        "Parameters\n---\nx\n    one",
+        "Parameters\n==========\nx: int\n    one",
+        "Other Parameters\n----------------\n*x\n    one",
+        ":param x: one",
+        ":parameter int x: one",
+        ":arg x:\n    one",
+        ":keyword list[int] x: one",
+    ],
+)
+def test_a_form_is_known_in_its_variants(text: str) -> None:
+    assert read_docstring(f"Do.\n\n{text}") == ("Do.", {"x": "one"})
+
+
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,12}", fullmatch=True)
 WORDS = st.lists(
     st.from_regex(r"[A-Za-z0-9,.;!?'()]{1,9}", fullmatch=True), min_size=1, max_size=9

@@ -53,7 +53,10 @@ _NAMING = frozenset({"arg", "argument", "key", "keyword", "param", "parameter"})
 
 # The quantifiers are possessive, so that no line takes longer than its length.
 _FIELD = re.compile(r":([a-z]++)(?:[ \t]++([^:\n]++))?:(?:[ \t]++(.*+))?")
-_ENTRY = re.compile(r"\*{0,2}+([^\W\d]\w*+)[ \t]*+(?:\(.*?\)[ \t]*+)?:(?:[ \t]++(.*+))?")
+_ENTRY = re.compile(
+    r"(?:[-*][ \t]++)?+`{0,2}+\*{0,2}+([^\W\d]\w*+)`{0,2}+[ \t]*+"
+    r"(?:\(.*?\)[ \t]*+)?:(?:[ \t]++(.*+))?"
+)
 _NAMES = re.compile(r"\*{0,2}+[^\W\d]\w*+(?:[ \t]*+,[ \t]*+\*{0,2}+[^\W\d]\w*+)*+[ \t]*+(?::.*+)?")
 _UNDERLINE = re.compile(r"-{3,}+[ \t]*+|={3,}+[ \t]*+")
 _LISTED = re.compile(r"[-*+|>]|\d++[.)]")
@@ -92,10 +95,11 @@ class _Reader:
         line = lines[at]
         name = line.strip().rstrip(":").lower()
         after = lines[at + 1] if at + 1 < len(lines) else ""
+        below = next((each for each in lines[at + 1 : at + 4] if each), "")
         if name in _SECTIONS and not line[:1].isspace():
             if _UNDERLINE.fullmatch(after):
                 return self._underlined(lines, at + 2, name)
-            if line.endswith(":") and after[:1].isspace():
+            if line.endswith(":") and below[:1].isspace():
                 end = _end_of_block(lines, at + 1)
                 self._take(name, lines[at + 1 : end], _indented_entries)
                 return end
