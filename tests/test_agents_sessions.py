@@ -289,7 +289,7 @@ def test_a_process_killed_again_and_again_loses_nothing_that_was_kept(tmp_path: 
     chance = random.Random(11)  # noqa: S311 - when to kill
     path = tmp_path / "s.db"
     kept: list[dict[str, Any]] = []
-    for _ in range(8):
+    for _ in range(5):
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, text=True
         )
