@@ -726,6 +726,18 @@ def test_the_first_party_models_do_a_task(model: str) -> None:
     assert "sk-secret-key" not in done.stdout + done.stderr
 
 
+def test_the_key_is_in_no_event_and_in_no_store() -> None:
+    with FakeProviders() as fake:
+        fake.reply(CallTool("search", {"query": "Iliad"}))
+        fake.reply("It is by Homer.")
+        options = ("--tools", "tools:search", "--events", "--store", "sqlite:kept.db")
+        done = played(fake, "Who?", "--model", "openai", *options)
+    assert json.loads(done.stdout.splitlines()[-1])["answer"] == "It is by Homer."
+    kept = b"".join(path.read_bytes() for path in Path.cwd().glob("kept.db*"))
+    assert b"Homer" in kept
+    assert b"sk-secret-key" not in kept + done.stdout.encode() + done.stderr.encode()
+
+
 def test_a_failing_provider_is_told_without_its_words_and_without_the_key() -> None:
     from kairos.testing import faults
 
