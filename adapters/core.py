@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing, closing
+from dataclasses import fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ from kairos.adapters.options import check_types, checked_model, checked_options,
 from kairos.adapters.vendor import Arguments, Connection, Vendor
 from kairos.models.estimate import estimate, spend_before
 from kairos.models.limits import Gate, ProviderLimits, fingerprint, gate_of
+from kairos.models.parts import to_plain
 from kairos.models.prices import PRICES, Prices, context_window
 from kairos.models.request import DEFAULT_TIMEOUT, Request
 from kairos.models.stream import Finished, StreamEvent
@@ -98,6 +100,16 @@ class Adapter:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self._model!r})"
+
+    def identity(self) -> dict[str, Any]:
+        """Return, as plain JSON, which model of which server is asked, and with which options."""
+        asked = self.request("x")
+        url = url_of(self.vendor, self._base_url, allow_localhost=self._allow_localhost)
+        told = {field.name: getattr(asked, field.name) for field in fields(asked)}
+        told["messages"] = [to_plain(message) for message in asked.messages]
+        del told["timeout"]
+        api = type(self.vendor).__name__
+        return {"provider": self.provider, "api": api, "model": self._model, "server": url, **told}
 
     # --- what it costs
 

@@ -77,6 +77,10 @@ class Prompted:
             return ()
         return _shortfall(self.adapter, shape)
 
+    def __kairos_identity__(self) -> Any:
+        """Return what decides an answer, besides the values that the prompt is filled with."""
+        return [self.__kairos_prompt__, self.adapter.identity()]
+
     def __call__(self, ctx: StepContext) -> Any:
         """Ask, and return the reply.
 
@@ -219,6 +223,10 @@ class Chain:
         """Return what of a contract any of the models is told in words; raises as they do."""
         said = (one for link in self.links for one in link.__kairos_contract__(contract))
         return tuple(dict.fromkeys(said))
+
+    def __kairos_identity__(self) -> Any:
+        """Return what decides an answer: each of the models, in their order."""
+        return [link.__kairos_identity__() for link in self.links]
 
     def __call__(self, ctx: StepContext) -> Any:
         """Ask, and return the first reply.  Raises as the links do."""

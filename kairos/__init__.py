@@ -14,6 +14,7 @@ from kairos._version import __version__
 if TYPE_CHECKING:
     from kairos import validators as validators
     from kairos.budget import Budget as Budget
+    from kairos.caching import Cache as Cache
     from kairos.contracts.labels import Sensitive as Sensitive
     from kairos.enums import AttemptStatus as AttemptStatus
     from kairos.enums import FailureAction as FailureAction
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "budget": ("Budget",),
+    "caching": ("Cache",),
     "contracts.labels": ("Sensitive",),
     "enums": (
         "AttemptStatus",
@@ -166,6 +168,7 @@ __all__ = [
     "AttemptStatus",
     "Budget",
     "BudgetExceededError",
+    "Cache",
     "CallbackSink",
     "CompositeValidator",
     "ConfigError",

@@ -52,6 +52,8 @@ def perform(work: Work) -> Outcome:
         context = work.context()
         if recipe.guarded and not _may_start(work, context):
             outcome = Outcome(work, skipped="when")
+        elif recipe.identity is not None and (found := _found(work, context)) is not None:
+            outcome = found
         elif recipe.isolated and work.surroundings.isolate is not None:
             return _timed(_isolated(work, context, work.surroundings.isolate), begun)
         else:
@@ -61,6 +63,8 @@ def perform(work: Work) -> Outcome:
             else:
                 value = recipe.action(context)
             outcome = finish(work, value, context)
+            if recipe.identity is not None:
+                _keep(outcome, context)
     except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome = Outcome(work, failure=failure_of(error))
     finally:
@@ -105,11 +109,15 @@ async def perform_async(work: Work) -> Outcome:
         context = work.context()
         if recipe.guarded and not _may_start(work, context):
             outcome = Outcome(work, skipped="when")
+        elif recipe.identity is not None and (found := _found(work, context)) is not None:
+            outcome = found
         else:
             args, kwargs = _arguments(work, context) if recipe.typed else ([context], {})
             value = recipe.action(*args, **kwargs)
             # not so where a decorator has awaited it already
             outcome = finish(work, await value if inspect.isawaitable(value) else value, context)
+            if recipe.identity is not None:
+                _keep(outcome, context)
     except BaseException as error:  # noqa: BLE001 - a step may do anything at all
         outcome = Outcome(work, failure=failure_of(error))
     finally:
@@ -136,6 +144,17 @@ def _take_along(outcome: Outcome, context: StepContext) -> None:
 def _timed(outcome: Outcome, begun: float) -> Outcome:
     outcome.ms = (outcome.work.surroundings.monotonic() - begun) * 1000.0
     return outcome
+
+
+def _found(work: Work, context: StepContext) -> Outcome | None:
+    memory = work.surroundings.memory
+    return None if memory is None else memory.find(work, context)
+
+
+def _keep(outcome: Outcome, context: StepContext) -> None:
+    memory = outcome.work.surroundings.memory
+    if memory is not None:
+        memory.keep(outcome, context)
 
 
 def _check_budget(work: Work) -> None:
@@ -186,6 +205,8 @@ def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, A
 def _isolated(work: Work, context: StepContext, isolate: Callable[[Work], Outcome]) -> Outcome:
     """Have an attempt made in a worker process; `context` is what `when` was asked with."""
     outcome = recheck(isolate(work), context)
+    if work.recipe.identity is not None:
+        _keep(outcome, context)
     outcome.refusals = (*work.refusals, *outcome.refusals)
     outcome.warnings = (*context.warnings, *outcome.warnings)
     return outcome

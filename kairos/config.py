@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from kairos.budget import Budget
+from kairos.caching import Cache, cache_of
 from kairos.enums import ForeachPolicy
 from kairos.exceptions import ConfigError
 from kairos.source import declared_here
@@ -33,6 +34,8 @@ class StepConfig:
     up to `max_concurrency` at a time; `validation_timeout` seconds for semantic validators;
     `isolation="process"` gives the action a worker process of its own.  `budget` limits what all
     attempts at the step may spend together, `item_budget` those at one element of its foreach.
+    `cache=True`, or a `Cache`, keeps its outputs, and finds them again while the action, the output
+    contract and all that it may read are the same.
 
     Raises ConfigError that names the field.
     """
@@ -50,9 +53,11 @@ class StepConfig:
     isolation: Literal["none", "process"] = "none"
     budget: Budget | None = None
     item_budget: Budget | None = None
+    cache: Cache | bool | None = None
 
     def __post_init__(self) -> None:
         self._check_budgets()
+        object.__setattr__(self, "cache", cache_of(self.cache))
         check_count("retries", self.retries, least=0)
         if self.max_concurrency is not None:
             check_count("max_concurrency", self.max_concurrency, least=1)

@@ -10,9 +10,9 @@ from kairos.engine.options import Backends
 from kairos.journal.memory import MemoryJournal
 
 if TYPE_CHECKING:
-    from kairos.ports import Isolation, Journal
+    from kairos.ports import Isolation, Journal, StepCache
 
-__all__ = ["local_backends", "new_journal"]
+__all__ = ["local_backends", "new_cache", "new_journal"]
 
 
 def local_backends() -> Backends:
@@ -23,6 +23,13 @@ def local_backends() -> Backends:
 def new_journal() -> Journal:
     """Return an empty journal that lasts as long as the process."""
     return MemoryJournal()
+
+
+def new_cache() -> StepCache:
+    """Return an empty cache that lasts as long as the process."""
+    from kairos.caches.memory import MemoryCache  # noqa: PLC0415 - few steps are cached
+
+    return MemoryCache()
 
 
 def _processes() -> Isolation:

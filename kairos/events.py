@@ -110,7 +110,10 @@ class ValidationFinished(NamedTuple):
 
 
 class StepCompleted(NamedTuple):
-    """A step's output was checked and stored, together with the other keys it wrote."""
+    """A step's output was checked and stored, together with the other keys it wrote.
+
+    `cached` says that it was found in the cache: its action did not run.
+    """
 
     step: str
     attempt: int
@@ -118,12 +121,16 @@ class StepCompleted(NamedTuple):
     writes: Mapping[str, bytes] | None
     at: float
     ms: float
+    cached: bool = False
     type: Literal["step_completed"] = "step_completed"
     v: int = 1
 
 
 class ItemCompleted(NamedTuple):
-    """One element of a foreach is done; `skipped` when its action returned SKIP."""
+    """One element of a foreach is done; `skipped` when its action returned SKIP.
+
+    `cached` says that its output was found in the cache.
+    """
 
     step: str
     item: int
@@ -133,6 +140,7 @@ class ItemCompleted(NamedTuple):
     skipped: bool
     at: float
     ms: float
+    cached: bool = False
     type: Literal["item_completed"] = "item_completed"
     v: int = 1
 

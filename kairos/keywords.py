@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from kairos.budget import Budget
+from kairos.caching import Cache
 from kairos.config import StepConfig
 from kairos.enums import ForeachPolicy
 from kairos.failure import FailurePolicy
@@ -37,6 +38,7 @@ class StepOptions(TypedDict, total=False):
     isolation: Literal["none", "process"]
     budget: Budget | None
     item_budget: Budget | None
+    cache: Cache | bool | None
 
 
 class StepKeywords(StepOptions, total=False):

@@ -3,7 +3,8 @@
 Each has an official fake or a simplest implementation that ships with kairos:
 `Clock` → `kairos.testing.ManualClock`, `Journal` → `kairos.journal.MemoryJournal`,
 `Observer` → any object with an `observe` method,
-`SessionStore` → `kairos.agents.stores.MemoryStore`.
+`SessionStore` → `kairos.agents.stores.MemoryStore`,
+`StepCache` → `kairos.caches.MemoryCache`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "Loop",
     "Observer",
     "SessionStore",
+    "StepCache",
     "StoredSession",
     "SystemClock",
     "Workers",
@@ -96,6 +98,28 @@ class SessionStore(Protocol):
 
     def delete(self, session: str, /) -> bool:
         """Forget a session, whether there was one or not; what its forks share of it they keep."""
+        ...
+
+
+class StepCache(Protocol):
+    """Where the outputs of cached steps are kept.
+
+    It may be used from several threads, and may forget whatever it likes.  `at_rest` says that what
+    it keeps outlives the process: then no output that holds a secret is put there.  A method that
+    cannot do its work raises StoreError.
+    """
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether what is kept outlives the process."""
+        ...
+
+    def get(self, key: str, /) -> bytes | None:
+        """Return what is kept under a key; None for nothing."""
+        ...
+
+    def put(self, key: str, value: bytes, /) -> None:
+        """Keep something under a key, in place of what was there."""
         ...
 
 

@@ -96,7 +96,10 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """What became of one element of a foreach; `spent` is None where nothing was."""
+    """What became of one element of a foreach; `spent` is None where nothing was.
+
+    `cached` says that its output was found in the cache.
+    """
 
     index: int
     status: StepStatus
@@ -104,6 +107,7 @@ class ItemResult:
     attempts: list[AttemptRecord] = field(default_factory=list)
     reason: str = ""
     spent: Spend | None = None
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,8 @@ class StepResult:
     """What became of a step.
 
     `items` tells a foreach's elements apart, `reason` says why; `spent` is what all attempts spent,
-    failed ones too, and None where nothing was.
+    failed ones too, and None where nothing was.  `cached` says that its output, or that of every
+    element, was found in the cache: its action did not run.
     """
 
     step_id: str
@@ -123,6 +128,7 @@ class StepResult:
     items: list[ItemResult] | None = None
     reason: str = ""
     spent: Spend | None = None
+    cached: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""

@@ -195,6 +195,12 @@ class Step(Generic[In_co, Out_co]):
         asked = checked_touches(touches, f"touches of step '{name}'", place) if touches else ()
         self.touches = tuple(dict.fromkeys((*said, *asked)))
         self.read_keys = _readable(self, read_keys)
+        if self.config.cache and self.read_keys is None:
+            raise ConfigError(
+                f"step '{name}' is cached and does not say what it reads",
+                where=place,
+                expected="read_keys=[...], or a typed function: an output is found again by them",
+            )
         self.input_contract = (
             signature.view
             if input_contract is None and signature.view is not ABSENT

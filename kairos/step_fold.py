@@ -102,6 +102,7 @@ class _StepFold:
         self._status = StepStatus.PENDING
         self._output: Any = None
         self._reason = ""
+        self._cached = False
         self._ms = 0.0
         self._when = 0.0
 
@@ -125,6 +126,7 @@ class _StepFold:
             items,
             self._reason,
             reduce(Spend.plus, spent.values()) if spent else None,
+            all(each.cached for each in items) if items else self._cached,
         )
 
     def _pay(self, event: Spent) -> None:
@@ -146,7 +148,7 @@ class _StepFold:
             case StepCompleted():
                 self._status, self._ms = StepStatus.COMPLETED, event.ms
                 self._output = self._shown(event.output)
-                self._when = event.at
+                self._when, self._cached = event.at, event.cached
                 if self._items is None:
                     self._attempts.append(_success(event.attempt, self._output, event))
             case StepFailed():
@@ -191,7 +193,9 @@ class _StepFold:
         kept = [] if earlier is None else earlier.attempts
         status = StepStatus.SKIPPED if event.skipped else StepStatus.COMPLETED
         reason = "returned SKIP" if event.skipped else ""
-        items[event.item] = ItemResult(event.item, status, output, [*kept, record], reason)
+        items[event.item] = ItemResult(
+            event.item, status, output, [*kept, record], reason, cached=event.cached
+        )
 
     def _shown(self, raw: bytes) -> Any:
         # redacted under the step's own name, which may itself be a sensitive one

@@ -8,43 +8,41 @@ from typing import TYPE_CHECKING, Any
 
 from kairos.attempt import Recipe
 from kairos.budget import Budget
-from kairos.contracts.contract import Contract, ContractBroken, compile_contract
-from kairos.contracts.encoding import decode, encode
-from kairos.defaults import local_backends, new_journal
+from kairos.defaults import local_backends, new_cache, new_journal
 from kairos.engine.driver import RunControl, drive
 from kairos.engine.hooks import HookObserver
 from kairos.engine.options import Replanner, RunOptions
-from kairos.exceptions import ConfigError, ValidationError, did_you_mean
+from kairos.exceptions import ConfigError, did_you_mean
 from kairos.executor import ExecutorHooks, encoded_inputs, listed, observers_of
 from kairos.failure import FailurePolicy, FailureRouter
 from kairos.plan import TaskGraph
 from kairos.ports import Clock, Observer, SystemClock
 from kairos.run import Run
-from kairos.source import Place, declared_here
+from kairos.source import declared_here
 from kairos.state import StateStore
+from kairos.workflow_options import (
+    budget_of,
+    cache_of,
+    expected_kind,
+    held_to,
+    inputs_of,
+    kind_of,
+    patterns_of,
+    refuse_unknown,
+    renamed,
+    whole_number,
+)
 
 if TYPE_CHECKING:
+    from kairos.contracts.contract import Contract
     from kairos.engine.options import Lean
+    from kairos.ports import StepCache
     from kairos.schema import SchemaRegistry
     from kairos.step import Step
     from kairos.verify import Finding, Report, Scene
     from kairos.workflow_result import WorkflowResult
 
 __all__ = ["Workflow"]
-
-_KEYWORDS = (
-    "failure_policy",
-    "hooks",
-    "max_llm_calls",
-    "sensitive_keys",
-    "strict",
-    "metadata",
-    "max_concurrency",
-    "inputs",
-    "budget",
-    "replanner",
-    "elide",
-)
 
 
 class Workflow:
@@ -58,8 +56,9 @@ class Workflow:
     coroutines and calls of models may be more).  `sensitive_keys` adds patterns to what is masked.
     `strict` requires every step to say what it reads.  `replanner`
     answers the action REPLAN with new steps.  `elide` leaves out, at run time, the checks of what a
-    step is handed where its producer's contract is proved to lie inside its own.  `clock` is for
-    tests.
+    step is handed where its producer's contract is proved to lie inside its own.  `cache` is where
+    steps with `cache=` keep their outputs (default: in memory, as long as the workflow lives).
+    `clock` is for tests.
 
     Raises ConfigError for an empty name or list, a wrong or unknown option, and PlanError for a
     fault of the graph.
@@ -81,13 +80,14 @@ class Workflow:
         budget: Budget | None = None,
         replanner: Replanner | None = None,
         elide: bool = True,
+        cache: StepCache | None = None,
         clock: Clock | None = None,
         **unknown: Any,
     ) -> None:
         self.place = place = declared_here()
-        _refuse_unknown(unknown, place)
+        refuse_unknown(unknown, place)
         if not isinstance(name, str) or not name.strip():
-            raise ConfigError("a workflow needs a name", where=place, found=_kind(name))
+            raise ConfigError("a workflow needs a name", where=place, found=kind_of(name))
         if isinstance(steps, (str, bytes)) or not isinstance(steps, Iterable):
             raise ConfigError(
                 f"the steps of workflow '{name}' are no list",
@@ -98,19 +98,19 @@ class Workflow:
         if not steps:
             raise ConfigError(f"workflow '{name}' has no steps", where=place)
         self._name = name
-        self._policy: FailurePolicy | None = _expect(
+        self._policy: FailurePolicy | None = expected_kind(
             failure_policy, FailurePolicy, "failure_policy", place
         )
-        self._max_concurrency = _whole(max_concurrency, "max_concurrency", 1, place)
-        self._budget = _budget(
-            _expect(budget, Budget, "budget", place),
-            _whole(max_llm_calls, "max_llm_calls", 0, place),
+        self._max_concurrency = whole_number(max_concurrency, "max_concurrency", 1, place)
+        self._budget = budget_of(
+            expected_kind(budget, Budget, "budget", place),
+            whole_number(max_llm_calls, "max_llm_calls", 0, place),
             place,
         )
         self._replanner = replanner
         if replanner is not None and not callable(replanner):
-            raise ConfigError("replanner is not callable", where=place, found=_kind(replanner))
-        self._sensitive = _patterns(sensitive_keys, place)
+            raise ConfigError("replanner is not callable", where=place, found=kind_of(replanner))
+        self._sensitive = patterns_of(sensitive_keys, place)
         self._strict = strict
         self._clock = clock
         if not isinstance(metadata, Mapping | None):
@@ -120,13 +120,24 @@ class Workflow:
         self._graph = TaskGraph(name, steps, self.metadata)
         self._graph.check()
         observers_of(self._hooks, self._graph)
-        self._inputs, self._input_names = _declared_inputs(inputs, place)
+        self._inputs, self._input_names = inputs_of(inputs, place)
         self._check_scopes()
         self._registry: SchemaRegistry | None = None
         self._recipes = [Recipe(step) for step in self._graph.steps]
+        self._cache = self._cache_of(cache_of(cache, place))
         checks = elide and any(recipe.checks_what_it_is_handed for recipe in self._recipes)
         self._leans: Mapping[int, Lean] | None = None if checks else {}
         self._proving = threading.Lock()
+
+    def _cache_of(self, given: StepCache | None) -> StepCache | None:
+        cached = [recipe for recipe in self._recipes if recipe.step.config.cache]
+        if not cached:
+            return given
+        from kairos.engine.identity import identify  # noqa: PLC0415 - few steps are cached
+
+        cache = new_cache() if given is None else given
+        identify(cached, cache, self._sensitive)
+        return cache
 
     def _check_scopes(self) -> None:
         """Refuse what can be refused now: unscoped steps when strict, unreachable actions."""
@@ -302,6 +313,7 @@ class Workflow:
             clock=self._clock or SystemClock(),
             recipes=self._recipes,
             leans=self._lean_recipes(),
+            cache=self._cache,
             warnings=[
                 f"input '{name}' has the name of a step, whose output will take its place"
                 for name in inputs
@@ -324,7 +336,7 @@ class Workflow:
         """Hold a run's inputs to what the workflow declares and its typed steps need."""
         inputs = encoded_inputs(given)
         if self._inputs is not None:
-            inputs = _held_to(self._inputs, inputs, self._name, self.place)
+            inputs = held_to(self._inputs, inputs, self._name, self.place)
         elif self._input_names is not None:
             for name in inputs:
                 if name not in self._input_names:
@@ -341,7 +353,7 @@ class Workflow:
                     f"workflow '{self._name}' needs an input '{name}'",
                     where=self.place,
                     found="the inputs " + ", ".join(inputs) if inputs else "no inputs",
-                    fix=_renamed(name, inputs) or f"pass it: run({{'{name}': ...}})",
+                    fix=renamed(name, inputs) or f"pass it: run({{'{name}': ...}})",
                 )
         return inputs
 
@@ -350,111 +362,6 @@ class Workflow:
 
     def __repr__(self) -> str:
         return f"Workflow({self._name!r}, {len(self._graph.steps)} steps)"
-
-
-def _kind(value: object) -> str:
-    return "an empty string" if isinstance(value, str) else type(value).__name__
-
-
-def _refuse_unknown(unknown: Mapping[str, Any], place: Place | None) -> None:
-    for name in unknown:
-        raise ConfigError(
-            f"Workflow takes no keyword '{name}'",
-            where=place,
-            expected="one of " + ", ".join(_KEYWORDS),
-            fix=did_you_mean(name, _KEYWORDS),
-        )
-
-
-def _expect(value: Any, kind: type[Any], name: str, place: Place | None) -> Any:
-    if value is None or isinstance(value, kind):
-        return value
-    raise ConfigError(f"{name} is no {kind.__name__}", where=place, found=type(value).__name__)
-
-
-def _whole(value: int | None, name: str, least: int, place: Place | None) -> int | None:
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    if value is None or good:
-        return value
-    raise ConfigError(
-        f"{name} is not what it takes",
-        where=place,
-        expected=f"a whole number from {least} up",
-        found=str(value) if isinstance(value, (int, float)) else type(value).__name__,
-    )
-
-
-def _renamed(name: str, inputs: Mapping[str, bytes]) -> str | None:
-    """Find the input that was meant: `did_you_mean`, the other way round."""
-    return next((f"rename '{n}' to '{name}'" for n in inputs if did_you_mean(n, (name,))), None)
-
-
-def _budget(budget: Budget | None, calls: int | None, place: Place | None) -> Budget:
-    if budget is None:
-        return Budget() if calls is None else Budget(llm_calls=calls)
-    if calls is not None and calls != budget.llm_calls:
-        raise ConfigError(
-            "max_llm_calls and budget both limit the calls to models",
-            where=place,
-            fix="put it into the budget: Budget(llm_calls=...)",
-        )
-    return budget
-
-
-def _patterns(patterns: Sequence[str] | None, place: Place | None) -> tuple[str, ...]:
-    given: Any = () if patterns is None else patterns
-    is_list = isinstance(given, Iterable) and not isinstance(given, str)
-    given = tuple(given) if is_list else given
-    if not is_list or not all(isinstance(each, str) for each in given):
-        raise ConfigError(
-            "sensitive_keys is a list of patterns such as '*_token'",
-            where=place,
-            found=type(patterns).__name__,
-        )
-    kept: tuple[str, ...] = given
-    return kept
-
-
-def _declared_inputs(
-    declared: Any, place: Place | None
-) -> tuple[Contract | None, frozenset[str] | None]:
-    """Take `inputs=` apart: a contract for all of them, or their bare names."""
-    if declared is None:
-        return None, None
-    if isinstance(declared, (list, tuple, set, frozenset)):
-        if not all(isinstance(each, str) and each for each in declared):
-            raise ConfigError("inputs= lists something that is no name", where=place)
-        return None, frozenset(declared)
-    contract = compile_contract(declared, where=place, label="inputs= of the workflow")
-    shape = contract.json_schema("validation")
-    while "$ref" in shape:
-        shape = shape["$defs"][shape["$ref"].rpartition("/")[2]]
-    if shape.get("type") != "object":
-        raise ConfigError(
-            "inputs= is a contract of something other than named inputs",
-            where=place,
-            expected="a model, a TypedDict or a Schema with one field for each input",
-            found=contract.name,
-        )
-    return contract, frozenset(shape.get("properties", ()))
-
-
-def _held_to(
-    contract: Contract, inputs: Mapping[str, bytes], workflow: str, place: Place | None
-) -> dict[str, bytes]:
-    """Check the inputs against their contract, and fill in its defaults."""
-    body = b",".join(encode(name, key=name) + b":" + raw for name, raw in inputs.items())
-    try:
-        checked = contract.check_output(contract.check_json(b"{" + body + b"}"))
-    except ContractBroken as broken:
-        told = "; ".join(f"{e.field}: needs {e.expected}, found {e.actual}" for e in broken.errors)
-        raise ValidationError(
-            f"the inputs of workflow '{workflow}' break their contract: {told}",
-            field=broken.field,
-            where=place,
-            expected=contract.name,
-        ) from None
-    return {name: encode(value, key=name) for name, value in decode(checked).items()}
 
 
 def _complete(observers: Iterable[Observer], result: WorkflowResult) -> None:

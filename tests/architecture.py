@@ -23,6 +23,7 @@ FLOORS: dict[str, set[str]] = {
         "_version",
         "addresses",
         "budget",
+        "caching",
         "enums",
         "events",
         "exceptions",
@@ -35,6 +36,7 @@ FLOORS: dict[str, set[str]] = {
         "skip",
         "source",
         "spending",
+        "sqlite_files",
     },
     "contracts": {
         "attempt",
@@ -59,7 +61,7 @@ FLOORS: dict[str, set[str]] = {
     "plan": {"plan", "plan_faults", "verify"},
     "machine": {"commands", "fan", "judge", "machine"},
     "executor": {"engine"},
-    "workflow": {"defaults", "executor", "run", "wiring", "workflow"},
+    "workflow": {"defaults", "executor", "run", "wiring", "workflow", "workflow_options"},
     "top": {"__main__", "cli", "pytest_plugin", "testing"},
 }
 
@@ -68,6 +70,7 @@ WINGS: dict[str, set[str]] = {
     "adapters": {"adapters"},
     "agents": {"agents"},
     "backends": {"backends"},
+    "caches": {"caches"},
     "dashboard": {"dashboard"},
     "evaluation": {"evaluation"},
     "guards": {"guards"},

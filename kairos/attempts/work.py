@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from kairos.attempts.predicate import Predicate
 from kairos.budget import Ledger
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kairos.signature import Signature
     from kairos.step import Step
 
-__all__ = ["Outcome", "Recipe", "Surroundings", "Tell", "Work"]
+__all__ = ["Memory", "Outcome", "Recipe", "Surroundings", "Tell", "Work"]
 
 Tell: TypeAlias = Callable[["Work", Literal["input", "output"], "tuple[Fault, ...] | None"], None]
 _SHORT = 8
@@ -35,7 +35,7 @@ class Outcome:
     """What an attempt brought: an output, a skip, or a failure."""
 
     __slots__ = (
-        "failure", "ms", "output", "refusals", "skipped", "warnings", "work", "writes"
+        "cached", "failure", "ms", "output", "refusals", "skipped", "warnings", "work", "writes"
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +52,7 @@ class Outcome:
         self.writes: dict[str, bytes] | None = None
         self.refusals: Sequence[Refusal] = ()
         self.warnings: Collection[str] = ()
+        self.cached = False
         self.ms = 0.0
 
 
@@ -60,7 +61,8 @@ class Recipe:
 
     The same for every run.  `check` says whether contracts are checked at all.  `beside` says that
     it must not run on the driver's thread, `on_loop` that it runs on an event loop, and
-    `stuck_when_given_up` that giving it up leaves a thread stuck in it.
+    `stuck_when_given_up` that giving it up leaves a thread stuck in it.  `identity` tells a cached
+    step from any other; None for a step that is not cached.
     """
 
     __slots__ = (
@@ -70,6 +72,7 @@ class Recipe:
         "check",
         "fans_out",
         "guarded",
+        "identity",
         "input",
         "isolated",
         "item_contract",
@@ -117,6 +120,7 @@ class Recipe:
         self.stuck_when_given_up = not self.on_loop and not self.isolated
         slow_check = bool(self.validators) and config.validation_timeout is not None
         self.beside = self.on_loop or self.isolated or slow_check or config.timeout is not None
+        self.identity: str | None = None
         self.budgeted = config.budget is not None or config.item_budget is not None
         for budget in (config.budget, config.item_budget):
             if budget is not None and budget.seconds is not None:
@@ -154,11 +158,23 @@ def _looked_up(keys: tuple[str, ...]) -> Collection[str]:
     return keys if len(keys) <= _SHORT else frozenset(keys)
 
 
+class Memory(Protocol):
+    """What cached steps brought before; see `kairos.attempts.memory`."""
+
+    def find(self, work: Work, context: StepContext) -> Outcome | None:
+        """Return what the same work brought before; None if nothing did."""
+        ...
+
+    def keep(self, outcome: Outcome, context: StepContext) -> None:
+        """Keep what an attempt brought, if it is to be kept."""
+        ...
+
+
 class Surroundings(NamedTuple):
     """What all attempts of a run share: ids, the account, the clock, and who listens.
 
     `tell`, where someone listens, hears of each contract check; `isolate` performs a work in a
-    worker process.
+    worker process; `memory` has what cached steps brought before.
     """
 
     run_id: str
@@ -166,6 +182,7 @@ class Surroundings(NamedTuple):
     monotonic: Callable[[], float]
     tell: Tell | None = None
     isolate: Callable[[Work], Outcome] | None = None
+    memory: Memory | None = None
 
 
 class Work:

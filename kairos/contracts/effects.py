@@ -12,6 +12,8 @@ Methods of its class, the first for an object that can be called plainly and on 
     def __kairos_contract__(self, contract) returns in words what of its step's output contract
                                             nobody else is held to but this process, and raises
                                             ConfigError where it was told not to put up with that
+    def __kairos_identity__(self)           returns, as plain JSON, all that decides what it brings
+                                            besides what its step reads, for a step that is cached
 
 A step can say the second itself: `Step(touches=["network"])`.  `kairos.contracts.placeholders` is
 where a prompt is read, for whoever renders it and for whoever proves it.
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TOUCHES",
     "checked_touches",
+    "identity_said",
     "on_a_loop",
     "prompt_of",
     "shortfall_of",
@@ -47,6 +50,7 @@ TOUCHES = ("model", "network", "files", "commands")
 
 _PROMPT, _TOUCHES = "__kairos_prompt__", "__kairos_touches__"
 _ASYNC, _CONTRACT = "__kairos_async__", "__kairos_contract__"
+_IDENTITY = "__kairos_identity__"
 
 
 def prompt_of(action: Any, step: str, place: Place | None) -> Template | None:
@@ -92,6 +96,13 @@ def shortfall_of(action: Any, contract: Contract | None) -> tuple[str, ...]:
     """
     ask = None if contract is None else _attribute(action, _CONTRACT)
     return () if ask is None else tuple(ask(contract))
+
+
+def identity_said(action: Any) -> Any:
+    """Return what an action says that it is, as plain JSON; None for one that does not say."""
+    if type(action) is types.FunctionType or _IDENTITY not in _names_of_class(type(action)):
+        return None
+    return getattr(action, _IDENTITY)()
 
 
 def checked_touches(said: Any, label: str, place: Place | None) -> tuple[str, ...]:

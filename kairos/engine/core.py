@@ -24,6 +24,7 @@ from kairos.commands import Close, Start, StartItems
 from kairos.engine.accounts import around_step, late, of_run, settle_up, spent_event
 from kairos.engine.crew import Crew
 from kairos.engine.fans import Fans
+from kairos.engine.identity import identify, memory_of
 from kairos.engine.options import Cancel, Late, LoopEnded, Mail, Replanned, RunOptions, Spawn, Wake
 from kairos.engine.outcomes import completion, overreach
 from kairos.engine.record import Record
@@ -115,6 +116,7 @@ class Engine:
             self.clock.monotonic,
             self._tell_check if self.record.heard else None,
             self.crew.isolate,
+            memory_of(options),
         )
 
     def begin(self) -> None:
@@ -152,6 +154,8 @@ class Engine:
 
     def _recipe(self, step: int) -> Recipe:
         recipe = Recipe(self.graph.steps[step], check=self.options.check)
+        if self.options.cache is not None and recipe.step.config.cache:
+            identify([recipe], self.options.cache, self.options.sensitive_keys)
         self._recipes[step] = recipe
         return recipe
 

@@ -10,7 +10,16 @@ from kairos.attempt import Outcome, Recipe, Work
 from kairos.budget import Budget, Spend
 from kairos.events import Event
 from kairos.failure import FailureRouter, ReplanRequest
-from kairos.ports import Clock, Isolation, Journal, Loop, Observer, SystemClock, Workers
+from kairos.ports import (
+    Clock,
+    Isolation,
+    Journal,
+    Loop,
+    Observer,
+    StepCache,
+    SystemClock,
+    Workers,
+)
 
 __all__ = [
     "Backends",
@@ -77,6 +86,7 @@ class RunOptions:
     warnings: Sequence[str] = ()
     recipes: Sequence[Recipe | None] | None = None
     leans: Mapping[int, Lean] = field(default_factory=dict)
+    cache: StepCache | None = None
 
 
 class Spawn(Protocol):

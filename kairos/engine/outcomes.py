@@ -37,9 +37,11 @@ def completion(outcome: Outcome, name: str, now: float) -> Event:
     work, output, ms = outcome.work, outcome.output or b"null", outcome.ms
     if work.item_index is not None:
         item, skipped = work.item_index, bool(outcome.skipped)
-        return ItemCompleted(name, item, work.attempt, output, outcome.writes, skipped, now, ms)
+        return ItemCompleted(
+            name, item, work.attempt, output, outcome.writes, skipped, now, ms, outcome.cached
+        )
     if not outcome.skipped:
-        return StepCompleted(name, work.attempt, output, outcome.writes, now, ms)
+        return StepCompleted(name, work.attempt, output, outcome.writes, now, ms, outcome.cached)
     stores_none = True
     if outcome.skipped == "returned":
         reason = "its action returned SKIP"
