@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from isolated_actions import surroundings
-from kairos import SKIP, Cache, FailurePolicy, Step, StepContext, Workflow, step
+from kairos import (
+    SKIP,
+    Cache,
+    CallbackSink,
+    FailurePolicy,
+    RunLogger,
+    Step,
+    StepContext,
+    StepResult,
+    Workflow,
+    step,
+)
 from kairos.adapters.claude import claude
 from kairos.attempts.memory import _read, _written
 from kairos.caches import MemoryCache, SQLiteCache
@@ -612,3 +623,40 @@ def test_a_step_of_a_replanner_is_cached_too() -> None:
     assert workflow.run().output == 5
     assert len(cache.kept) == 1
     assert workflow.run().step_results["a"].cached
+
+
+# -- how it is told -------------------------------------------------------------------------------
+
+
+def test_results_and_logs_say_what_was_found() -> None:
+    entries: list[Any] = []
+    workflow, _ = counted()
+    workflow.add_hook(RunLogger([CallbackSink(entries.append)]))
+    for _ in range(2):
+        result = workflow.run({"x": 1})
+    assert [e.data.get("cached") for e in entries if e.event_type == "step_complete"] == [
+        None,
+        True,
+    ]
+    plain = result.to_dict()["step_results"]["copy"]
+    assert plain["cached"] is True
+    assert StepResult.from_dict(plain).cached
+
+
+def test_a_run_on_the_command_line_says_how_much_was_found(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(
+        "from kairos import Workflow, step\n"
+        "from kairos.caches import SQLiteCache\n"
+        "@step(cache=True, foreach='rows')\n"
+        "def double(item: int) -> int:\n"
+        "    return item * 2\n"
+        "workflow = Workflow('w', [double], cache=SQLiteCache('cache.db'))\n"
+    )
+    asked = [sys.executable, "-m", "kairos", "run", "flow.py", "-i", '{"rows": [1, 2, 3]}']
+    first, second = (
+        subprocess.run(asked, capture_output=True, text=True, cwd=tmp_path, check=False)
+        for _ in range(2)
+    )
+    assert first.stdout == second.stdout == "[2, 4, 6]\n"
+    assert "cached" not in first.stderr
+    assert "3 cached" in second.stderr

@@ -119,7 +119,8 @@ class Lines:
         if self._tell_each:
             items = "" if row.items is None else f"  {self._counts(row)}"
             attempts = f"  attempt {event.attempt}" if event.attempt > 1 and not items else ""
-            self._line(self._marks.done, f"{event.step}{items}{attempts}  {span(event.ms)}")
+            found = "  cached" if event.cached else ""
+            self._line(self._marks.done, f"{event.step}{items}{attempts}{found}  {span(event.ms)}")
         else:
             self._bulk()
 
@@ -181,6 +182,7 @@ def closing(progress: Progress, result: WorkflowResult, *, between: str = " · "
     told = [f"stopped ({printable(stopped)})" if stopped else result.status.value, steps]
     told += [f"{len(progress.failed):,} failed"] if progress.failed else []
     told += [f"{progress.skipped:,} skipped"] if progress.skipped else []
+    told += [f"{progress.cached:,} cached"] if progress.cached else []
     told += [count(progress.retries, "retry").replace("retrys", "retries")] * bool(progress.retries)
     told += [span(result.duration_ms), count(result.llm_calls, "llm call")]
     told += [f"{progress.tokens:,} tokens"] if progress.tokens else []

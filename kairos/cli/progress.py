@@ -66,7 +66,7 @@ class Progress:
         self.rows: dict[str, Row] = {}
         self.running: dict[str, Row] = {}
         self.failed: dict[str, Row] = {}
-        self.completed = self.skipped = self.retries = 0
+        self.completed = self.skipped = self.retries = self.cached = 0
         self.llm_calls = self.tokens = 0
         self.usd = 0.0
         self.notes: list[str] = []
@@ -124,6 +124,7 @@ class Progress:
         row = self.row(event.step)
         row.ended += 1
         row.left_out += event.skipped
+        self.cached += event.cached
 
     def _attempt_failed(self, event: happened.AttemptFailed) -> None:
         row = self.row(event.step)
@@ -143,6 +144,7 @@ class Progress:
     def _complete(self, event: happened.StepCompleted) -> None:
         self._end(event, StepStatus.COMPLETED)
         self.completed += 1
+        self.cached += event.cached
 
     def _fail(self, event: happened.StepFailed) -> None:
         row = self._end(event, StepStatus.FAILED_FINAL)

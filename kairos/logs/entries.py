@@ -131,6 +131,8 @@ def _completed(event: happened.StepCompleted | happened.ItemCompleted) -> dict[s
     data: dict[str, Any] = {"attempt": event.attempt, "duration_ms": _ms(event.ms)}
     if event.writes:
         data["wrote"] = list(event.writes)
+    if event.cached:
+        data["cached"] = True
     return data
 
 
