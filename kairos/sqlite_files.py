@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Layout", "SQLiteFile"]
+
+_LONGEST = 86_400.0
+"""SQLite counts milliseconds in 32 bits, and takes what is more for none at all."""
+
+_LOOK = 0.01
+_PRIMARY = 0xFF  # the rest of an error's code says which kind of it
 
 _FAULTS = {
     "SQLITE_BUSY": ("is locked", "somebody else writes for longer than timeout="),
@@ -66,11 +73,19 @@ class SQLiteFile:
     def __init__(
         self, path: str | os.PathLike[str], layout: Layout, *, timeout: float, durable: bool
     ) -> None:
-        if not os.fspath(path) or os.fspath(path) == ":memory:":
+        if not isinstance(path, str | os.PathLike) or str(path) in ("", ":memory:"):
             raise ConfigError(
                 f"a {layout.noun} in a file has no file",
                 where=declared_here(),
+                expected="the path of a file",
                 fix=f"use {layout.other}",
+            )
+        if not isinstance(timeout, int | float) or not 0 <= timeout <= _LONGEST:
+            raise ConfigError(
+                f"timeout= of a {layout.noun} is wrong",
+                where=declared_here(),
+                expected=f"seconds, from 0 to {_LONGEST:,}",
+                found=repr(timeout) if type(timeout) in (int, float) else type(timeout).__name__,
             )
         self._path = Path(path)
         self._layout = layout
@@ -93,7 +108,9 @@ class SQLiteFile:
         with self._lock, self._telling():
             self._closed = True
             connection, self._connection = self._connection, None
-            if connection is not None and self._process == os.getpid():
+            if self._process != os.getpid():
+                _abandoned.append(connection)
+            elif connection is not None:
                 connection.close()
 
     @contextmanager
@@ -144,7 +161,7 @@ class SQLiteFile:
 
     def _opened(self) -> sqlite3.Connection:
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise StoreError(
                 f"the {self._layout.noun} {self.name} cannot be opened",
@@ -166,9 +183,14 @@ class SQLiteFile:
 
     def _ready(self, sql: sqlite3.Connection) -> None:
         """Make the tables of a new file; refuse what is another's, or of another version."""
-        if self._is_ready(sql):
+        sql.execute("BEGIN")  # or somebody else could make them between two looks
+        try:
+            ready = self._is_ready(sql)
+        finally:
+            sql.execute("ROLLBACK")
+        if ready:
             return
-        sql.execute("PRAGMA journal_mode = WAL")
+        self._log_writes_ahead(sql)
         sql.execute("BEGIN IMMEDIATE")
         try:
             if not self._is_ready(sql):  # somebody else may have been faster
@@ -180,6 +202,20 @@ class SQLiteFile:
         finally:
             if sql.in_transaction:
                 sql.execute("ROLLBACK")
+
+    def _log_writes_ahead(self, sql: sqlite3.Connection) -> None:
+        """Change how it is written; the one statement for which SQLite does not wait by itself."""
+        until = time.monotonic() + self._timeout
+        while True:
+            try:
+                sql.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() >= until:
+                    raise
+                time.sleep(_LOOK)
+            else:
+                return
 
     def _is_ready(self, sql: sqlite3.Connection) -> bool:
         layout = self._layout

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-import threading
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kairos.agents.stores.faults import as_json, begun_already, longer_than, moved_on
-from kairos.exceptions import ConfigError, StoreError
 from kairos.ports import StoredSession
-from kairos.source import declared_here
+from kairos.sqlite_files import Layout, SQLiteFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import os
+    import sqlite3
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 __all__ = ["SQLiteStore"]
 
 _APPLICATION = 0x6B616972
 _VERSION = 1
-_LONGEST = 86_400.0
-"""SQLite counts milliseconds in 32 bits, and takes what is more for none at all."""
 
 # A session is a branch with a name.  One that was deleted loses its name, and what its forks do
 # not share; it goes away with the last of them.
@@ -48,18 +42,14 @@ CREATE TABLE event (
 );
 """
 
-_FAULTS = {
-    "SQLITE_BUSY": ("is locked", "somebody else writes for longer than timeout="),
-    "SQLITE_LOCKED": ("is locked", "somebody else writes for longer than timeout="),
-    "SQLITE_FULL": ("cannot grow: the disk is full", "make room; what was kept is still there"),
-    "SQLITE_NOTADB": ("is no SQLite database", "give the path of a new file"),
-    "SQLITE_CORRUPT": ("is damaged", "restore a copy, or recover it with the sqlite3 program"),
-    "SQLITE_READONLY": ("may not be written", "check the rights of the file and its folder"),
-    "SQLITE_CANTOPEN": ("cannot be opened", "check that its folder exists and may be written"),
-    "SQLITE_IOERR": ("cannot be read or written", "check the disk"),
-    "SQLITE_PERM": ("may not be opened", "check the rights of the file and its folder"),
-    "SQLITE_TOOBIG": ("takes no event of this size", "have tools return less: max_chars="),
-}
+_LAYOUT = Layout(
+    "store",
+    "MemoryStore()",
+    _TABLES,
+    _APPLICATION,
+    _VERSION,
+    {"SQLITE_TOOBIG": ("takes no event of this size", "have tools return less: max_chars=")},
+)
 
 
 class SQLiteStore:
@@ -75,32 +65,10 @@ class SQLiteStore:
     def __init__(
         self, path: str | os.PathLike[str], *, timeout: float = 5.0, durable: bool = True
     ) -> None:
-        if not isinstance(path, str | os.PathLike) or str(path) in ("", ":memory:"):
-            raise ConfigError(
-                "a store in a file has no file",
-                where=declared_here(),
-                expected="the path of a file",
-                fix="use MemoryStore()",
-            )
-        if not isinstance(timeout, int | float) or not 0 <= timeout <= _LONGEST:
-            raise ConfigError(
-                "timeout= of SQLiteStore() is wrong",
-                where=declared_here(),
-                expected=f"seconds, from 0 to {_LONGEST:,}",
-                found=repr(timeout) if type(timeout) in (int, float) else type(timeout).__name__,
-            )
-        self._path = Path(path)
-        self._timeout = timeout
-        self._durable = durable
-        self._lock = threading.Lock()
-        self._process = 0
-        self._connection: sqlite3.Connection | None = None
-        self._closed = False
-        with self._lock, self._telling():
-            self._connected()
+        self._file = SQLiteFile(path, _LAYOUT, timeout=timeout, durable=durable)
 
     def __repr__(self) -> str:
-        return f"SQLiteStore({self._path.name!r})"
+        return f"SQLiteStore({self._file.name!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -115,20 +83,14 @@ class SQLiteStore:
 
     def close(self) -> None:
         """Let the file go; nothing can be read or written any more."""
-        with self._lock, self._telling():
-            self._closed = True
-            connection, self._connection = self._connection, None
-            if self._process != os.getpid():
-                _abandoned.append(connection)
-            elif connection is not None:
-                connection.close()
+        self._file.close()
 
     # --- what a store does
 
     def append(self, session: str, at: int, events: Sequence[Mapping[str, Any]], /) -> None:
         """Keep events; see `SessionStore`."""
         written = as_json(events)
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             row = sql.execute("SELECT id, length FROM branch WHERE name = ?", (session,)).fetchone()
             length = 0 if row is None else row[1]
             if at != length:
@@ -145,7 +107,7 @@ class SQLiteStore:
 
     def read(self, session: str, start: int = 0, /) -> list[dict[str, Any]]:
         """Return the events of a session; see `SessionStore`."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             row = sql.execute(
                 "SELECT id, parent, shared, length FROM branch WHERE name = ?", (session,)
             ).fetchone()
@@ -167,13 +129,11 @@ class SQLiteStore:
         try:
             return [json.loads(data) for piece in reversed(pieces) for (data,) in piece]
         except ValueError:
-            raise StoreError(
-                f"the store {self._path.name} is damaged", found="an event that is no JSON"
-            ) from None
+            raise self._file.damaged("an event that is no JSON") from None
 
     def fork(self, session: str, upto: int, new: str, /) -> None:
         """Begin a session with the first events of another; see `SessionStore`."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             if sql.execute("SELECT 1 FROM branch WHERE name = ?", (new,)).fetchone():
                 raise begun_already(new)
             row = sql.execute(
@@ -190,7 +150,7 @@ class SQLiteStore:
 
     def sessions(self) -> list[StoredSession]:
         """Return all sessions, by their ids."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             found = sql.execute(
                 "SELECT name, length, created, changed FROM branch WHERE name IS NOT NULL"
                 " ORDER BY name"
@@ -199,7 +159,7 @@ class SQLiteStore:
 
     def delete(self, session: str, /) -> bool:
         """Forget a session; see `SessionStore`.  Its text is overwritten in the file."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             row = sql.execute("SELECT id FROM branch WHERE name = ?", (session,)).fetchone()
             if row is None:
                 return False
@@ -207,9 +167,7 @@ class SQLiteStore:
             branch: int | None = row[0]
             while branch is not None:
                 branch = self._without_what_nobody_has(sql, branch)
-        with self._lock, self._telling():
-            # or it would still stand in the log of what was written before
-            self._connected().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._file.forget_traces()
         return True
 
     def _without_what_nobody_has(self, sql: sqlite3.Connection, branch: int) -> int | None:
@@ -237,116 +195,3 @@ class SQLiteStore:
             (name, parent, shared, shared, now, now),
         )
         return int(made.lastrowid or 0)
-
-    # --- the file
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._telling():
-            sql = self._connected()
-            # at once, since a reader that becomes a writer cannot wait for another one
-            sql.execute("BEGIN IMMEDIATE")
-            try:
-                yield sql
-                sql.execute("COMMIT")
-            finally:
-                if sql.in_transaction:
-                    sql.execute("ROLLBACK")
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._telling():
-            sql = self._connected()
-            sql.execute("BEGIN")
-            try:
-                yield sql
-            finally:
-                if sql.in_transaction:
-                    sql.execute("ROLLBACK")
-
-    def _connected(self) -> sqlite3.Connection:
-        """Return the connection of this process: one from before a fork must not be touched."""
-        if self._closed:
-            raise StoreError(f"the store {self._path.name} is closed", fix="open it again")
-        if self._connection is None or self._process != os.getpid():
-            _abandoned.append(self._connection)
-            self._connection = None
-            self._connection = self._opened()
-            self._process = os.getpid()
-        return self._connection
-
-    def _opened(self) -> sqlite3.Connection:
-        try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise StoreError(
-                f"the store {self._path.name} cannot be opened",
-                found=os.strerror(error.errno or 0),
-                fix="check that its folder exists and may be written",
-            ) from None
-        sql = sqlite3.connect(
-            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
-        )
-        try:
-            sql.execute("PRAGMA trusted_schema = OFF")
-            sql.execute("PRAGMA secure_delete = ON")
-            self._ready(sql)
-            sql.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        except BaseException:
-            sql.close()
-            raise
-        return sql
-
-    def _ready(self, sql: sqlite3.Connection) -> None:
-        """Make the tables of a new file; refuse what is another's, or of a later version."""
-        if self._is_ready(sql):
-            return
-        sql.execute("PRAGMA journal_mode = WAL")
-        sql.execute("BEGIN IMMEDIATE")
-        try:
-            if not self._is_ready(sql):  # somebody else may have been faster
-                for statement in _TABLES.split(";\n"):
-                    sql.execute(statement)
-                sql.execute(f"PRAGMA application_id = {_APPLICATION}")
-                sql.execute(f"PRAGMA user_version = {_VERSION}")
-            sql.execute("COMMIT")
-        finally:
-            if sql.in_transaction:
-                sql.execute("ROLLBACK")
-
-    def _is_ready(self, sql: sqlite3.Connection) -> bool:
-        (application,) = sql.execute("PRAGMA application_id").fetchone()
-        (version,) = sql.execute("PRAGMA user_version").fetchone()
-        if application == _APPLICATION and version == _VERSION:
-            return True
-        if application == _APPLICATION:
-            raise StoreError(
-                f"the store {self._path.name} was written by another version of kairos",
-                expected=f"version {_VERSION}",
-                found=f"version {version}",
-                fix="use that version, or another file",
-            )
-        (tables,) = sql.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables:
-            raise StoreError(
-                f"{self._path.name} is the database of another program",
-                fix="give the path of a new file",
-            )
-        return False
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Put what SQLite says into our words; it may name what stands in the file."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", None) or type(error).__name__
-            what, fix = next(
-                (told for kind, told in _FAULTS.items() if name.startswith(kind)),
-                ("cannot be used", "check the file"),
-            )
-            raise StoreError(f"the store {self._path.name} {what}", found=name, fix=fix) from None
-
-
-# Closing a connection that came along in a fork would let go of its parent's locks.
-_abandoned: list[sqlite3.Connection | None] = []
