@@ -131,6 +131,10 @@ class Room:
         if tokens:
             self._reported = (tokens, at)
 
+    def begins(self) -> None:
+        """Take note of a new task: what could not be cut away before may be now."""
+        self._quiet = 0.0
+
     def changes(self, messages: Sequence[Message], to: Sequence[Message], event: Compacted) -> None:
         """Take note that the conversation becomes another one.
 
@@ -154,7 +158,7 @@ class Room:
         most = taken if self._most is None else float(self._most)
         if refused:
             most = min(most, taken)
-        elif taken <= self._option.at * most or taken < self._quiet:
+        elif taken <= self._option.at * most or self._sums[-1] < self._quiet:
             return None
         upto = _beside(task, self._upto(messages, most))
         if (self._sums[-1] - self._sums[upto]) * self._ratio > _LAST * most:
@@ -163,7 +167,7 @@ class Room:
                 return clipped
         freed = self._sums[upto] - self._fixed - self._stays(messages[:upto], task)
         if freed <= 0 or (freed * self._ratio < _WORTH * most and not refused):
-            self._quiet = taken + _WORTH / 2 * most
+            self._quiet = self._sums[-1] + _WORTH / 2 * most / self._ratio
             return None
         thin = (taken - self._thinner(messages, upto)) <= _AFTERWARDS * self._option.at * most
         how: How = "thinned" if thin else "summarised" if self._option.summarise else "dropped"

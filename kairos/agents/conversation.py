@@ -135,6 +135,8 @@ class Conversation:
         self._task = range(length, length + len(task.messages))
         self._names.given(task.messages)
         self._asked.update(map(id, task.messages))  # which the events keep alive
+        if self._room is not None:
+            self._room.begins()
         for message in task.messages:
             self.transcript.add(message)
 

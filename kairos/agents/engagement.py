@@ -42,6 +42,7 @@ from kairos.models import (
 from kairos.models.estimate import estimate
 from kairos.models.prices import PRICES
 from kairos.ports import Clock, SystemClock
+from kairos.security import sanitize_untrusted_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -68,6 +69,8 @@ __all__ = [
 
 
 _NOTHING = estimate(Request(()))
+_LONGEST_RECORD = 100_000
+"""Characters; what a summary may have in tokens is far less."""
 
 
 class ToolStarted(NamedTuple):
@@ -232,7 +235,8 @@ class Engagement:
         """Return what a summary leads to, which is to leave out what it does not tell of."""
         at = self.now
         self.failures = self._seen = 0
-        text = response.text.strip()
+        # it will be read with each turn to come: what imitates our controls is defused for good
+        text = sanitize_untrusted_text(response.text.strip(), max_len=_LONGEST_RECORD).text
         told = response.stop in ("end", "stop_sequence") and bool(text)
         return Compacted(
             "summarised" if told else "dropped",
