@@ -19,11 +19,12 @@ from kairos.adapters.exchange import Exchange
 from kairos.adapters.options import check_types, checked_model, checked_options, no_key_inline
 from kairos.adapters.vendor import Arguments, Connection, Vendor
 from kairos.models.estimate import estimate, spend_before
-from kairos.models.limits import Gate, ProviderLimits, fingerprint, gate_of
+from kairos.models.limits import ProviderLimits, fingerprint
 from kairos.models.parts import to_plain
 from kairos.models.prices import PRICES, Prices, context_window
 from kairos.models.request import DEFAULT_TIMEOUT, Request
 from kairos.models.stream import Finished, StreamEvent
+from kairos.models.ways import Way, way_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
@@ -200,8 +201,9 @@ class Adapter:
         module = sdk(vendor.module, vendor.extra)
         url = url_of(vendor, self._base_url, allow_localhost=self._allow_localhost)
         to = Connection(key_of(vendor, url), url, request.timeout)
-        gate = gate_of(self.provider, base_url=url, key=fingerprint(to.key), limits=self._limits)
-        return _Ready(module, to, vendor.arguments(given.request, self._model), given, gate)
+        key = fingerprint(to.key)
+        way = way_of(self.provider, self._model, base_url=url, key=key, limits=self._limits)
+        return _Ready(module, to, vendor.arguments(given.request, self._model), given, way)
 
     def _given(self, request: Request) -> Prepared:
         given = prepared(self.vendor, self._model, request)
@@ -210,9 +212,7 @@ class Adapter:
 
     def _tokens(self, ready: _Ready) -> int:
         """Return how many tokens a call may take, where that is limited."""
-        if ready.gate.limits.tokens_per_minute is None:
-            return 0
-        return sum(estimate(ready.given.request))
+        return sum(estimate(ready.given.request)) if ready.way.counts_tokens else 0
 
     def _exchange(self, ready: _Ready) -> Exchange:
         given = ready.given
@@ -221,9 +221,10 @@ class Adapter:
     def _stream(self, ready: _Ready) -> Generator[StreamEvent]:
         vendor, timeout = self.vendor, ready.given.request.timeout
         exchange = self._exchange(ready)
-        entry = ready.gate.enter(tokens=self._tokens(ready), patience=timeout)
+        entry = ready.way.enter(tokens=self._tokens(ready), patience=timeout)
         begun = time.monotonic()
-        opened = failed = None
+        opened: Any = None
+        failed: BaseException | None = None
         try:
             opened = vendor.open(client(vendor, ready.sdk, ready.to), ready.arguments, timeout)
             feed = exchange.feed
@@ -237,10 +238,14 @@ class Adapter:
                     raise
             finished = exchange.finished((time.monotonic() - begun) * 1000.0)
             entry.used(finished.response.usage.total_tokens)
+            entry.leave()  # whoever closes this from here on has had the whole answer
             yield finished
         except Exception as error:  # noqa: BLE001 - SDKs raise whatever they trip over
             failed = exchange.failure(ready.sdk, error)
             raise failed from None
+        except BaseException as broken_off:
+            failed = broken_off
+            raise
         finally:
             entry.leave(failed)
             if opened is not None:
@@ -249,9 +254,10 @@ class Adapter:
     async def _stream_async(self, ready: _Ready) -> AsyncGenerator[StreamEvent]:
         vendor, timeout = self.vendor, ready.given.request.timeout
         exchange = self._exchange(ready)
-        entry = await ready.gate.enter_async(tokens=self._tokens(ready), patience=timeout)
+        entry = await ready.way.enter_async(tokens=self._tokens(ready), patience=timeout)
         begun = time.monotonic()
-        opened = failed = None
+        opened: Any = None
+        failed: BaseException | None = None
         try:
             made = await async_client(vendor, ready.sdk, ready.to)
             # no deadline that cancels: a connection that is being made would be left open, and a
@@ -268,10 +274,14 @@ class Adapter:
                     raise
             finished = exchange.finished((time.monotonic() - begun) * 1000.0)
             entry.used(finished.response.usage.total_tokens)
+            entry.leave()  # whoever closes this from here on has had the whole answer
             yield finished
         except Exception as error:  # noqa: BLE001 - SDKs raise whatever they trip over
             failed = exchange.failure(ready.sdk, error)
             raise failed from None
+        except BaseException as broken_off:
+            failed = broken_off
+            raise
         finally:
             entry.leave(failed)
             if opened is not None:
@@ -285,7 +295,7 @@ class _Ready(NamedTuple):
     to: Connection
     arguments: Arguments
     given: Prepared
-    gate: Gate
+    way: Way
 
 
 def _endless() -> RuntimeError:

@@ -39,6 +39,7 @@ __all__ = ["Entry", "Gate", "ProviderLimits", "fingerprint", "gate_of"]
 _FAILURES = frozenset({"server", "overloaded", "timeout", "connection"})
 _ENDLESS = float("inf")
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # after a 429 that does not say how long
+_MOST_ASKED = 600.0  # seconds that one refusal may keep everybody waiting, whatever it says
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +345,7 @@ class Gate:
         if asked is None:
             asked = min(_FIRST_PAUSE * 2.0**self._pauses, _LONGEST_PAUSE)
         self._pauses += 1
-        self._paused_until = max(self._paused_until, now + asked)
+        self._paused_until = max(self._paused_until, now + min(asked, _MOST_ASKED))
 
     def _judge(
         self, entry: Entry, kind: str | None, error: BaseException | None, now: float
