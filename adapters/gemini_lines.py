@@ -25,7 +25,7 @@ class _Lines:
     """The lines of a stream of events, of which only those go on that the SDK reads rightly."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
         self._within = False  # an event whose data have begun
 
     def feed(self, chunk: bytes) -> bytes:
@@ -33,14 +33,15 @@ class _Lines:
         if not self._rest and not self._within and _is_whole(chunk):
             return chunk
         if b"\n" not in chunk:
-            self._rest += chunk
+            self._rest.append(chunk)
             return b""
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        *lines, rest = b"".join((*self._rest, chunk)).split(b"\n")
+        self._rest = [rest] if rest else []
         return b"".join(map(self._kept, lines))
 
     def end(self) -> bytes:
         """Return what is left of a last line without an end."""
-        return self._kept(self._rest).removesuffix(b"\n") if self._rest else b""
+        return self._kept(b"".join(self._rest)).removesuffix(b"\n") if self._rest else b""
 
     def _kept(self, line: bytes) -> bytes:
         if line.startswith(b"data:"):

@@ -23,6 +23,8 @@ LONGEST = 256 * 2**20
 """Bytes of an answer that are read, unpacked.  A hundred thousand tokens, each an event of its own
 with all that a provider puts around it, are a tenth of that; a bomb is more."""
 
+_LONGEST_LINE = 16 * 2**20
+"""Bytes of one event.  SDKs join a line anew with each piece of it: more would take minutes."""
 _SLICE = 8192
 _DONE = (b"[DONE]\n\n", b"[DONE]\r\n\r\n")
 _HANGING = 0.2
@@ -227,26 +229,42 @@ def _nothing() -> None:
     """Leave the time as it is."""
 
 
+class _Length:
+    """How much of a body may still come."""
+
+    __slots__ = ("_left", "_line")
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._line = 0
+
+    def take(self, chunk: bytes) -> None:
+        size = len(chunk)
+        end = chunk.rfind(b"\n")
+        self._left -= size
+        self._line = self._line + size if end < 0 else size - end - 1
+        if self._left < 0 or self._line > _LONGEST_LINE:
+            raise Malformed("its answer does not end")
+
+
 def bounded(
     read: Callable[..., Iterator[bytes]], most: int, said_all: Callable[[], None] = _nothing
 ) -> Callable[..., Iterator[bytes]]:
-    """Return a way to read a body that raises Malformed behind so many bytes.
+    """Return a way to read a body that raises Malformed behind so many bytes, and in endless lines.
 
     OpenAI's SDK reads no further than `[DONE]`, and so loses the connection with every call.  What
     comes behind it is read here, after `said_all` was called, and is of no interest.
     """
 
     def reading(chunk_size: int | None = None) -> Iterator[bytes]:
-        left = most
-        chunks = read(chunk_size)
+        length, chunks = _Length(most), read(chunk_size)
         for chunk in chunks:
-            left -= len(chunk)
-            if left < 0:
-                raise Malformed("its answer does not end")
+            length.take(chunk)
             if chunk.endswith(_DONE):
                 said_all()
                 with suppress(Exception):
-                    left -= sum(map(len, chunks))
+                    for rest in chunks:
+                        length.take(rest)
             yield chunk
 
     return reading
@@ -258,16 +276,15 @@ def bounded_async(
     """Do as `bounded`, on an event loop."""
 
     async def reading(chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        left = most
+        length = _Length(most)
         async with aclosing(read(chunk_size)) as chunks:  # type: ignore[type-var]  # a generator
             async for chunk in chunks:
-                left -= len(chunk)
-                if left < 0:
-                    raise Malformed("its answer does not end")
+                length.take(chunk)
                 if chunk.endswith(_DONE):
                     said_all()
                     with suppress(Exception):
-                        left -= sum([len(rest) async for rest in chunks])
+                        async for rest in chunks:
+                            length.take(rest)
                 yield chunk
 
     return reading
