@@ -57,7 +57,7 @@ class SQLiteStore:
 
     A file that is made here can be read and written by its owner alone (mode 0600).  `timeout` is
     how many seconds to wait for somebody else who writes.  With `durable` an event that is kept
-    outlives the machine's end; without, only the process's, and keeping one is ten times as fast.
+    outlives the machine's end; without, only the process's, and keeping one is five times as fast.
 
     Raises StoreError for a file that is no store, is damaged, or was written by a later kairos.
     """
