@@ -137,8 +137,9 @@ class Adapter:
         return cost
 
     def _priced_as(self, request: Request) -> dict[str, Any]:
-        url = self._base_url or ""
         tier = request.options.get("service_tier")
+        # an address of the environment is a gateway to the provider, as far as prices go
+        url = self._base_url or ""
         return {"base_url": url, "tier": tier if isinstance(tier, str) else ""}
 
     # --- one call

@@ -20,7 +20,7 @@ from kairos.exceptions import ConfigError
 from kairos.models import Document, Image, Message, Text, TokenUsage, ToolCall, ToolResult
 from kairos.models.estimate import estimate, spend_after, spend_before, tokens_of
 from kairos.models.parts import Reasoning
-from kairos.models.prices import PRICES, Price, Prices
+from kairos.models.prices import PRICES, Price, Prices, context_window
 from kairos.models.request import Request, ToolSpec
 
 HELLO = (Message("user", (Text("hello"),)),)
@@ -122,6 +122,9 @@ def test_instructions_tools_and_the_wanted_form_count() -> None:
         ({"n": 3}, 300),
         ({"candidate_count": 2, "maxOutputTokens": 400}, 800),
         ({"n": True, "max_tokens": "many"}, 100),
+        ({"extra_body": {"max_tokens": 64_000}}, 64_000),
+        ({"extra_body": {"generationConfig": {"maxOutputTokens": 700}, "n": 2}}, 1_400),
+        ({"extra_body": "none", "n": 2}, 200),
     ],
 )
 def test_output_is_as_much_as_is_let_be_said(options: dict[str, Any], expected: int) -> None:
@@ -274,6 +277,28 @@ def test_writing_to_a_cache_is_reserved_where_it_is_asked_for() -> None:
     plain = spend_before(Request(HELLO), "anthropic", "claude-sonnet-4-5").usd
     caching = Request(HELLO, options={"cache_control": {"type": "ephemeral"}})
     assert (spend_before(caching, "anthropic", "claude-sonnet-4-5").usd or 0) > (plain or 0) > 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"previous_response_id": "resp_1"},
+        {"cached_content": "cachedContents/1"},
+        {"prompt": {"id": "pmpt_1"}},
+        {"web_search_options": {"search_context_size": "high"}},
+        {"extra_body": {"previous_response_id": "resp_1"}},
+    ],
+)
+def test_what_a_provider_adds_unseen_is_reserved_as_all_that_it_can_read(
+    options: dict[str, Any],
+) -> None:
+    most = spend_before(Request(HELLO, options=options), "openai", "gpt-4.1")
+    assert most.input_tokens == context_window("openai", "gpt-4.1")
+    assert (most.usd or 0) > 1
+    unknown = spend_before(
+        Request(HELLO, options=options), "openai", "mine", prices=Prices({"mine": Price(1, 1)})
+    )
+    assert unknown.usd is None
 
 
 def test_what_is_settled_is_what_the_provider_counted() -> None:

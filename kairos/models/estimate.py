@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.budget import Spend
 from kairos.models.parts import Document, Image, Part, Reasoning, Text, ToolCall, ToolResult
-from kairos.models.prices import PRICES
+from kairos.models.prices import PRICES, context_window
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kairos.models.prices import Prices
     from kairos.models.reply import TokenUsage
     from kairos.models.request import Request
@@ -85,10 +88,15 @@ def spend_before(
 ) -> Spend:
     """Return what to reserve for a call; `usd` is None where nobody knows the price.
 
-    Keywords beside `prices` are those of `Prices.price`.
+    What a provider adds by itself (what it has kept, what it looks up) is at most the model's
+    context window.  Keywords beside `prices` are those of `Prices.price`.
     """
     read, written = estimate(request)
     price = prices.price(provider, model, **which)
+    if _adds_unseen(request.options):
+        window = context_window(provider, model, base_url=which.get("base_url", ""))
+        read = max(read, window or 0)
+        price = price if window else None
     caching = any("cache" in name for name in request.options)
     usd = None if price is None else price.most(read, written, caching=caching)
     return Spend(1, read, written, usd)
@@ -127,13 +135,32 @@ def _of_document(part: Document) -> int:
 
 _MOST = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens")
 _ANSWERS = ("n", "candidate_count", "candidateCount")
+_BODIES = ("extra_body", "generationConfig", "generation_config")
+_UNSEEN = (
+    "cachedContent", "cached_content", "container", "conversation", "mcp_servers",
+    "previous_response_id", "prompt", "web_search_options",
+)  # fmt: skip
+"""Options by which a provider reads more than it is sent."""
 
 
 def _most_output(request: Request) -> int:
     """Return how much may be said: options of the provider's own may ask for more."""
-    options = request.options
-    longest = max(request.max_tokens, *(_count(options.get(name)) for name in _MOST))
-    return longest * max(1, *(_count(options.get(name)) for name in _ANSWERS))
+    said = [*_said(request.options)]
+    longest = max(request.max_tokens, *(_count(each.get(name)) for each in said for name in _MOST))
+    return longest * max(1, *(_count(each.get(name)) for each in said for name in _ANSWERS))
+
+
+def _adds_unseen(options: Mapping[str, Any]) -> bool:
+    return any(each.get(name) for each in _said(options) for name in _UNSEEN)
+
+
+def _said(options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield options, and the bodies among them that go out as they are."""
+    yield options
+    for name in _BODIES:
+        body = options.get(name)
+        if isinstance(body, Mapping):
+            yield from _said(body)
 
 
 def _count(value: Any) -> int:
