@@ -81,7 +81,8 @@ class Used:
     """What a task has used so far."""
 
     __slots__ = (
-        "cached", "calls", "input", "iterations", "output", "reasoning", "total", "usd", "written",
+        "cached", "calls", "estimated", "input", "iterations", "output", "reasoning", "total", "usd",
+        "written",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -89,6 +90,7 @@ class Used:
         self.input = self.output = self.total = 0
         self.cached = self.written = self.reasoning = 0
         self.usd: float | None = 0.0
+        self.estimated = False
 
     def add(self, usage: TokenUsage) -> None:
         """Add what one call of the model consumed; an unknown price makes the sum unknown."""
@@ -98,6 +100,7 @@ class Used:
         self.cached += usage.cached_tokens
         self.written += usage.cache_write_tokens
         self.reasoning += usage.reasoning_tokens
+        self.estimated = self.estimated or usage.estimated
         cost = usage.estimated_cost_usd
         self.usd = None if cost is None or self.usd is None else self.usd + cost
 
@@ -112,6 +115,7 @@ class Used:
             self.cached,
             self.written,
             self.reasoning,
+            self.estimated,
         )
 
     def over(self, limits: Limits, elapsed: float) -> AgentStop | None:
