@@ -5,6 +5,7 @@ A provider's file says what is its own (see `vendor`); this is the rest.
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import aclosing, closing
 from dataclasses import fields
@@ -16,7 +17,13 @@ from kairos.adapters.base import sdk
 from kairos.adapters.clients import async_client, client
 from kairos.adapters.endpoint import key_of, url_of
 from kairos.adapters.exchange import Exchange
-from kairos.adapters.options import check_types, checked_model, checked_options, no_key_inline
+from kairos.adapters.options import (
+    check_types,
+    checked_model,
+    checked_options,
+    no_key_inline,
+    not_anothers,
+)
 from kairos.adapters.vendor import Arguments, Connection, Vendor
 from kairos.models.estimate import estimate, spend_before
 from kairos.models.limits import ProviderLimits, fingerprint
@@ -40,6 +47,7 @@ __all__ = ["Adapter"]
 class Adapter:
     """A model of a provider: the port `kairos.models.Model`, and calls in one line.
 
+    `model` is the one that the provider's factory has, too, where nothing is said.
     `base_url` is the provider's own where neither it nor the environment says otherwise, `timeout`
     is in seconds and covers a whole call, `allow_localhost` lets plain http go to exactly
     localhost, 127.0.0.1 or ::1, `prices` is the list by which calls are estimated and priced, and
@@ -53,11 +61,12 @@ class Adapter:
     """
 
     vendor: Vendor
+    default_model: str
 
     def __init__(
         self,
         *,
-        model: str,
+        model: str | None = None,
         base_url: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         allow_localhost: bool = False,
@@ -75,7 +84,7 @@ class Adapter:
                 "allow_localhost": (allow_localhost, bool),
             },
         )
-        self._model = checked_model(vendor, model)
+        self._model = checked_model(vendor, self.default_model if model is None else model)
         self._base_url = base_url
         self._allow_localhost = allow_localhost
         self._prices = prices
@@ -83,6 +92,8 @@ class Adapter:
         self._options = checked_options(vendor, {"timeout": timeout, **options})
         if base_url is not None:
             url_of(vendor, base_url, allow_localhost=allow_localhost)
+        elif not any(os.environ.get(name, "").strip() for name in vendor.addresses):
+            not_anothers(vendor, self._model)
 
     @property
     def provider(self) -> str:

@@ -290,7 +290,7 @@ class OpenAIAdapter(Adapter):
     def __init__(
         self,
         *,
-        model: str,
+        model: str | None = None,
         base_url: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         allow_localhost: bool = False,

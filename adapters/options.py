@@ -19,7 +19,15 @@ from kairos.source import declared_here
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["COMMON", "Option", "check_types", "checked_model", "checked_options", "no_key_inline"]
+__all__ = [
+    "COMMON",
+    "Option",
+    "check_types",
+    "checked_model",
+    "checked_options",
+    "no_key_inline",
+    "not_anothers",
+]
 
 _TEXT, _NUMBER, _WHOLE = (str,), (int, float), (int,)
 _MANY = (list, tuple)
@@ -50,6 +58,9 @@ _INLINE_KEYS = frozenset(
 _PASSED_ON = ("extra_body", "extra_query")
 _KEYS_WITHIN = frozenset({"api_key", "apikey", "auth_token", "access_token", "authorization"})
 _LONGEST_WAIT = 1_000_000.0
+_HOTTEST = 2.0  # for all providers; what a model takes beyond 1 is the model's to say
+_FAMILIES = {"claude-": "anthropic", "gpt-": "openai", "gemini-": "gemini"}
+"""Beginnings of names that no other provider gives to models of its own."""
 _KEY_HEADERS = frozenset(
     {"authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"}
 )
@@ -128,6 +139,18 @@ def checked_model(vendor: Vendor, model: Any) -> str:
     raise ConfigError(said, where=declared_here(), expected="model='...'", found=found)
 
 
+def not_anothers(vendor: Vendor, model: str) -> None:
+    """Raise ConfigError for a model that this provider does not have at its own address."""
+    owner = next((who for start, who in _FAMILIES.items() if model.startswith(start)), vendor.name)
+    if owner != vendor.name:
+        raise ConfigError(
+            f"{vendor.title} has no model '{model[:60]}'",
+            where=declared_here(),
+            expected=f"a model of {vendor.title}",
+            fix=f"use the adapter of {owner}, or base_url= for a server that has it",
+        )
+
+
 def check_types(vendor: Vendor, given: Mapping[str, tuple[Any, type[Any]]]) -> None:
     """Raise ConfigError for an option of an adapter that is not of its one type."""
     for name, (value, kind) in given.items():
@@ -159,13 +182,22 @@ def _attached(kind: type[Image | Document], given: Any) -> Image | Document:
         )
     if isinstance(given, str | Path):
         try:
-            return kind.of(given)
+            found = kind.of(given)
         except OSError as error:
             raise ConfigError(
                 f"this {kind.__name__.lower()} cannot be read",
                 where=declared_here(),
                 found=f"{Path(str(given)).name[:80]}: {error.strerror or type(error).__name__}",
             ) from None
+        if kind is Image and not found.url and not found.media_type.startswith("image/"):
+            raise ConfigError(
+                "this image is none",
+                where=declared_here(),
+                expected="a picture, such as a .png",
+                found=f"{Path(str(given)).name[:80]}: {found.media_type}",
+                fix="documents=[...] takes other files",
+            )
+        return found
     raise ConfigError(
         f"this is no {kind.__name__.lower()}",
         where=declared_here(),
@@ -188,6 +220,8 @@ def _check_type(vendor: Vendor, name: str, value: Any, types: tuple[type, ...]) 
 
 
 def _check_values(vendor: Vendor, given: Mapping[str, Any]) -> None:
+    if given.get("temperature", 0) > _HOTTEST:
+        raise _out_of_range(vendor, "temperature", f"at most {_HOTTEST}")
     least = {"max_tokens": 1, "timeout": 0, "temperature": 0}
     for name, bound in least.items():
         value = given.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import logging
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from kairos import Step, Workflow
 from kairos.adapters.base import sdk
 from kairos.adapters.claude import VENDOR, ClaudeAdapter, claude
 from kairos.adapters.clients import _clients
+from kairos.adapters.gemini import gemini
+from kairos.adapters.openai_adapter import openai_adapter
 from kairos.adapters.prompted import Prompted
 from kairos.adapters.vendor import Connection
 from kairos.exceptions import ConfigError, SecurityError
@@ -371,3 +374,53 @@ def test_every_exception_of_the_sdk_is_told() -> None:
             error.response = type("Response", (), {"headers": {}})()
             error.type = error.api_message = None
         assert VENDOR.told(module, error) is not None, kind
+
+
+# -- what stands for nothing else -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", ["claude", "openai_adapter", "gemini"])
+def test_a_model_need_not_be_named(provider: str) -> None:
+    module = importlib.import_module(f"kairos.adapters.{provider}")
+    named = {
+        "claude": "ClaudeAdapter",
+        "openai_adapter": "OpenAIAdapter",
+        "gemini": "GeminiAdapter",
+    }
+    kind = getattr(module, named[provider])
+    assert kind().name == getattr(module, provider)("x").adapter.name == kind.default_model
+
+
+@pytest.mark.parametrize(
+    "make, owner",
+    [
+        (lambda **more: claude("x", model="gpt-4o", **more), "openai"),
+        (lambda **more: gemini("x", model="claude-opus-5-5", **more), "anthropic"),
+        (lambda **more: openai_adapter("x", model="gemini-3.8-flash", **more), "gemini"),
+    ],
+)
+def test_a_model_of_another_provider_is_refused_at_its_own_address(
+    make: Any, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="has no model") as raised:
+        make()
+    assert f"adapter of {owner}" in str(raised.value.fix)
+    make(base_url="https://gateway.example")  # which may have any model
+    for name in ("ANTHROPIC_BASE_URL", "OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"):
+        monkeypatch.setenv(name, "https://gateway.example")
+    make()
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"temperature": 2.5}, "'temperature' of OpenAI is out of range"),
+        ({"temperature": float("nan")}, "'temperature' of OpenAI is out of range"),
+        ({"images": [__file__]}, "this image is none"),
+    ],
+)
+def test_what_no_model_takes_is_refused_where_it_is_written(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        openai_adapter("x", model="gpt-4.1", **options)
