@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from kairos.cli.given import inputs_from
+from kairos.cli.interrupts import insisted
 from kairos.cli.lines import Lines, closing, marks_for, unfinished
 from kairos.cli.loading import load
 from kairos.cli.output import Stop, as_json, clean, give, say, stdout_kept, wants_color
@@ -174,7 +175,8 @@ def terminated() -> Iterator[list[int]]:
         return
     before = signal.signal(signal.SIGTERM, strike)
     try:
-        yield told
+        with insisted():
+            yield told
     finally:
         signal.signal(signal.SIGTERM, before)
 
