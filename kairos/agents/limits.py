@@ -81,8 +81,8 @@ class Used:
     """What a task has used so far."""
 
     __slots__ = (
-        "cached", "calls", "estimated", "input", "iterations", "output", "reasoning", "total", "usd",
-        "written",
+        "cached", "calls", "estimated", "input", "iterations", "output", "reasoning", "total",
+        "usd", "written",
     )  # fmt: skip
 
     def __init__(self) -> None:
