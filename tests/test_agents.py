@@ -280,7 +280,7 @@ def test_ids_that_repeat_or_are_missing_are_told_apart(run: Run) -> None:
     assert len(set(ids)) == 4
 
 
-USAGE = TokenUsage(10, 5, 15, 0.01)
+USAGE = TokenUsage(600, 300, 900, 0.01)
 
 
 @DRIVERS
@@ -289,9 +289,9 @@ USAGE = TokenUsage(10, 5, 15, 0.01)
     [
         ({"max_iterations": 2}, "iterations"),
         ({"max_tool_calls": 2}, "tool_calls"),
-        ({"max_input_tokens": 15}, "input_tokens"),
-        ({"max_output_tokens": 9}, "output_tokens"),
-        ({"max_total_tokens": 25}, "total_tokens"),
+        ({"max_input_tokens": 1_300}, "input_tokens"),
+        ({"max_output_tokens": 500}, "output_tokens"),
+        ({"max_total_tokens": 1_700}, "total_tokens"),
         ({"max_usd": 0.015}, "usd"),
         ({"max_repeated_calls": 2}, "repeated_calls"),
     ],

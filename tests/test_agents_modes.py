@@ -165,7 +165,7 @@ def test_giving_up_has_its_own_reason(run: Run, arguments: Any, reason: str) -> 
     "limit, reason",
     [
         ({"max_iterations": 3}, "iterations"),
-        ({"max_total_tokens": 25, "max_iterations": None}, "total_tokens"),
+        ({"max_total_tokens": 4_000, "max_iterations": None}, "total_tokens"),
         ({"max_usd": 0.015, "max_iterations": None}, "usd"),
         ({"max_repeated_texts": 2}, "repeated_text"),
     ],
@@ -174,7 +174,7 @@ def test_giving_up_has_its_own_reason(run: Run, arguments: Any, reason: str) -> 
 def test_a_model_that_only_talks_comes_to_a_limit(
     run: Run, text: str, limit: dict[str, Any], reason: str
 ) -> None:
-    replies = [Reply((Say(text),), usage=TokenUsage(10, 5, 15, 0.01)) for _ in range(9)]
+    replies = [Reply((Say(text),), usage=TokenUsage(900, 300, 1_200, 0.01)) for _ in range(9)]
     result = run(alone(ScriptedModel(replies), **limit))
     assert result.stop_reason == reason
     assert result.answer is None

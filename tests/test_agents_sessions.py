@@ -911,7 +911,7 @@ CHANGES = st.fixed_dictionaries(
         "max_tool_calls": st.sampled_from([None, 1, 2]),
         "max_repeated_calls": st.sampled_from([None, 1]),
         "max_repeated_texts": st.sampled_from([None, 1]),
-        "max_total_tokens": st.sampled_from([None, 40]),
+        "max_total_tokens": st.sampled_from([None, 1_500]),
         "output": st.sampled_from([None, int, dict[str, int]]),
         "answer_via": st.sampled_from(["output", "tool"]),
         "answer_retries": st.sampled_from([0, 1, 2]),

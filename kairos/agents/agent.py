@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from kairos.agents.allowance import UNPRICED, Unpriced
 from kairos.agents.async_driver import drive_async
 from kairos.agents.beside import awaited
 from kairos.agents.conversation import Conversation
 from kairos.agents.desk import Desk
 from kairos.agents.driver import drive
-from kairos.agents.engagement import Engagement, Final, Said, last_of, last_of_async
+from kairos.agents.engagement import Engagement, Final, Said, last_of, last_of_async, price_of
 from kairos.agents.events import AgentEvent, TaskGiven
 from kairos.agents.plan import Plan
 from kairos.agents.result import AgentResult, AgentStoppedError
@@ -26,7 +27,7 @@ from kairos.contracts.placeholders import Template
 from kairos.contracts.rendering import feedback, of_context, rendered
 from kairos.exceptions import BudgetExceededError, ConfigError, ExecutionError
 from kairos.failure import FailurePolicy
-from kairos.models import Message, Model, ModelError, Text, as_messages
+from kairos.models import Message, Model, ModelError, Request, Text, as_messages
 from kairos.ports import Clock, SessionStore
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from kairos.context import StepContext
     from kairos.contracts.contract import Contract
+    from kairos.models.prices import Price
 
 __all__ = ["Agent", "Settings"]
 
@@ -286,7 +288,8 @@ class Agent:
         return self._engaged_in(self._conversation(plan), **more)
 
     def _conversation(self, plan: Plan | None = None) -> Conversation:
-        return Conversation(plan or self._settings.plan, _window(self._settings))
+        plan = plan or self._settings.plan
+        return Conversation(plan, _window(self._settings), _price(self._settings.model, plan))
 
     def _engaged_in(self, conversation: Conversation, **more: Any) -> Engagement:
         settings = self._settings
@@ -332,6 +335,17 @@ def _window(settings: Settings) -> int | None:
         return None
     known: int | None = getattr(settings.model, "context_window", None)
     return known
+
+
+def _price(model: Model, plan: Plan) -> Price | Unpriced | None:
+    """Return what the model's tokens cost, where that matters.
+
+    A model that has no price list tells with each answer what it has cost.
+    """
+    if plan.limits.usd is None:
+        return None
+    found = price_of(model, Request((), options=plan.options))
+    return UNPRICED if found is None and hasattr(model, "price") else found
 
 
 class _Kept:

@@ -5,9 +5,9 @@ Every method is pure of the world: the same events give the same state.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from kairos.agents.allowance import Allowed, Meter
 from kairos.agents.answers import judged, why_given_up
 from kairos.agents.compaction import Room, shortened, summary_request
 from kairos.agents.events import (
@@ -24,15 +24,19 @@ from kairos.agents.limits import AgentStop, Used
 from kairos.agents.names import Names
 from kairos.agents.plan import FINAL, GIVE_UP
 from kairos.agents.transcript import Transcript, says_something
+from kairos.agents.turn import After, Turn
 from kairos.models import Message, Request, Text, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kairos.agents.allowance import Unpriced
     from kairos.agents.compaction import Cut
     from kairos.agents.plan import Plan
+    from kairos.models import TokenUsage
+    from kairos.models.prices import Price
 
-__all__ = ["After", "Conversation", "Turn"]
+__all__ = ["Conversation"]
 
 _ACCEPTED = "accepted"
 _NOT_RUN = "not run: the task ended with this turn"
@@ -47,38 +51,19 @@ _GO_ON = (
 )
 
 
-class Turn(NamedTuple):
-    """What an answer of the model leads to.
-
-    `calls` are to be made; `told` holds, by the id of the call, what is said of those that are
-    not.  `ends` says why the task is over, if it is.
-    """
-
-    calls: tuple[ToolCall, ...] = ()
-    order: tuple[ToolCall, ...] = ()
-    told: tuple[ToolResult, ...] = ()
-    ends: AgentStop | None = None
-    answer: bytes | str | None = None
-
-
-class After(NamedTuple):
-    """What is known to have followed an answer: calls that finished, more of the task, its end.
-
-    The plan may be another one by now, and changes nothing of what has happened.
-    """
-
-    finished: Collection[str] = ()
-    on: bool = False
-    ended: AgentStop | None = None
-
-
 _NOTHING = After()
 
 
 class Conversation:
-    """Where an agent stands: its messages, what it has used, and what it has seen before."""
+    """Where an agent stands: its messages, what it has used, and what it has seen before.
 
-    def __init__(self, plan: Plan, window: int | None = None) -> None:
+    `window` is how many tokens the model reads at most, and `price` what they cost; None where
+    nobody knows.
+    """
+
+    def __init__(
+        self, plan: Plan, window: int | None = None, price: Price | Unpriced | None = None
+    ) -> None:
         self.plan = plan
         self.transcript = Transcript()
         self.used, self.before = Used(), Used()
@@ -92,9 +77,11 @@ class Conversation:
         self._begin_counting()
         self._tools, self._ending = plan.shown, plan.ending
         self._schema = None if plan.by_tool else plan.schema
+        fixed = self.request()
+        self.meter = Meter(plan.limits, fixed, price)
         self._room: Room | None = None
         if plan.compaction is not None:
-            self._room = Room(plan.compaction, self.request(), window)
+            self._room = Room(plan.compaction, fixed, window)
 
     def _begin_counting(self) -> None:
         self._started = self.elapsed
@@ -128,6 +115,7 @@ class Conversation:
         """Take up a task.  Limits count anew; the conversation goes on."""
         self.before.add(self.used.usage)
         self.used = Used()
+        self.meter.begin()
         self.passed(task.at)
         self._begin_counting()
         self.events.append(task)
@@ -150,20 +138,27 @@ class Conversation:
         self.passed(event.at)
         self._refused = event.kind in _TOO_LONG
         if event.usage is not None:
-            self.used.add(event.usage)
+            self._count(event.usage)
+        else:
+            self.meter.failed(event.kind, self.transcript.snapshot(), self.request())
 
     def compacted(self, event: Compacted) -> None:
         """Go on with a shorter conversation."""
         self.events.append(event)
         self.passed(event.at)
         if event.usage is not None:
-            self.used.add(event.usage)
+            self._count(event.usage)
         self._refused_again, self._refused = self._refused, False
         messages = self.transcript.snapshot()
         made, self._task = shortened(messages, event, self._task)
         if self._room is not None:
             self._room.changes(messages, made, event)
         self.transcript = Transcript(made)
+        self.meter.shortened()
+
+    def _count(self, usage: TokenUsage) -> None:
+        self.used.add(usage)
+        self.meter.spent.add(usage)
 
     def ended(self, event: TaskEnded | SessionEnded) -> None:
         """Take note of an end; nothing follows from it here."""
@@ -172,10 +167,12 @@ class Conversation:
 
     def answered(self, event: ModelAnswered, after: After = _NOTHING) -> Turn:
         """Take in an answer, and say what it leads to."""
+        held = self.allowed().by if event.stop == "length" else None
         self.events.append(event)
         self.passed(event.at)
         self.used.iterations += 1
-        self.used.add(event.usage)
+        self.meter.spent.iterations += 1
+        self._count(event.usage)
         self._refused = self._refused_again = False
         message, calls = self._names.apart(event.message)
         self.arguments.update((call.id, call.arguments) for call in calls)
@@ -184,10 +181,11 @@ class Conversation:
         usage = event.usage
         if self._room is not None and not usage.estimated:
             self._room.reported(usage.input_tokens + usage.output_tokens, len(self.transcript))
+        self.meter.answered(usage, self.transcript.snapshot())
         self.said = message.text or self.said
         if event.stop in ("refused", "filtered", "length"):
             self._unanswered(calls)
-            return Turn(ends="cut_off" if event.stop == "length" else event.stop)
+            return Turn(ends=(held or "cut_off") if event.stop == "length" else event.stop)
         text = message.text
         if self._repeats_itself(text, calls) and not (after.on or after.finished):
             self._unanswered(calls)
@@ -227,7 +225,13 @@ class Conversation:
 
     def over(self) -> AgentStop | None:
         """Return which limit is reached, if one is."""
-        return self.used.over(self.plan.limits, self.task_seconds)
+        return self.meter.spent.over(self.plan.limits, self.task_seconds)
+
+    def allowed(self) -> Allowed:
+        """Return how long the next answer may be, so that no limit is exceeded by it."""
+        if not self.plan.limits.metered:
+            return Allowed(self.plan.max_tokens)
+        return self.meter.allowed(self.transcript.snapshot(), self.request())
 
     def crowded(self) -> Cut | None:
         """Return where the conversation has to be cut before the model is asked; None: nowhere."""
@@ -247,31 +251,24 @@ class Conversation:
             return None
         messages = self.transcript.snapshot()[: cut.upto]
         left = [one for at, one in enumerate(messages) if at not in self._task]
-        most, _ = self._bounds(self._room.summary_tokens)
-        return summary_request(self._room.material(left, self._asked), self.request(), most)
+        material = self._room.material(left, self._asked)
+        asked = summary_request(material, self.request(), self._room.summary_tokens)
+        return self.meter.apart(asked)
 
-    def _bounds(self, most: int) -> tuple[int, float]:
-        """Return how many tokens an answer may have, and how many seconds."""
-        limits, timeout = self.plan.limits, self.plan.timeout
-        if limits.output_tokens is not None:
-            most = min(most, limits.output_tokens - self.used.output)
-        if limits.total_tokens is not None:
-            most = min(most, limits.total_tokens - self.used.total)
-        if limits.seconds is not None:
-            timeout = min(timeout, limits.seconds - self.task_seconds)
-        return most, timeout
-
-    def request(self) -> Request:
-        """Return what the model is asked next."""
-        plan = self.plan
-        most, timeout = self._bounds(plan.max_tokens)
+    def request(self, most: int | None = None) -> Request:
+        """Return what the model is asked next, for an answer of at most so many tokens."""
+        plan, timeout = self.plan, self.plan.timeout
+        if plan.limits.seconds is not None:
+            timeout = min(timeout, plan.limits.seconds - self.task_seconds)
         return Request(
             self.transcript.snapshot(),
             plan.system,
             self._tools,
             self._schema,
-            max_tokens=most,
+            max_tokens=plan.max_tokens if most is None else most,
             temperature=plan.temperature,
+            stop=plan.stop,
+            seed=plan.seed,
             timeout=timeout,
             options=plan.options,
         )

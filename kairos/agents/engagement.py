@@ -64,11 +64,11 @@ __all__ = [
     "joined",
     "last_of",
     "last_of_async",
+    "price_of",
     "unfinished",
 ]
 
 
-_NOTHING = estimate(Request(()))
 _LONGEST_RECORD = 100_000
 """Characters; what a summary may have in tokens is far less."""
 
@@ -126,8 +126,6 @@ class Engagement:
     error: Exception | None = None
     failures: int = 0
     shown: bool = False
-    _read: int = 0
-    _seen: int = 0
 
     def begin(self, task: TaskGiven | None, history: Iterable[AgentEvent] = ()) -> Loop:
         """Return the loop, after what happened before; keeps the task, if it is new."""
@@ -192,27 +190,15 @@ class Engagement:
         """Return what a call may cost at most; only what is new in a conversation is counted."""
         if not isinstance(request.messages, Snapshot):  # it is no part of the conversation
             return self._spend(request, estimate(request).input_tokens)
-        if self._seen == 0:
-            self._read = estimate(dataclasses.replace(request, messages=())).input_tokens
-        new = Request(request.messages[self._seen :])
-        self._read += estimate(new).input_tokens - _NOTHING.input_tokens
-        self._seen = len(request.messages)
-        return self._spend(request, self._read)
+        return self._spend(request, self.conversation.meter.estimated(request.messages))
 
     def _spend(self, request: Request, read: int) -> Spend:
         written = estimate(dataclasses.replace(request, messages=(), tools=(), output=None))
-        price = self._price(request)
+        price = price_of(self.model, request)
         caching = any("cache" in name for name in request.options)
         said = written.output_tokens
         usd = None if price is None else price.most(read, said, caching=caching)
         return Spend(1, read, said, usd)
-
-    def _price(self, request: Request) -> Price | None:
-        """Return what the model's tokens cost: by its own list, where it has one."""
-        own: Callable[[Request], Price | None] | None = getattr(self.model, "price", None)
-        if own is not None:
-            return own(request)
-        return PRICES.price(self.model.provider, self.model.name)
 
     def stopped(self, reason: AgentStop, error: Exception | None = None) -> Stopped:
         """Return what the loop is told when the task must end."""
@@ -234,7 +220,7 @@ class Engagement:
     def summarised(self, cut: Cut, response: ModelResponse, began: float) -> Compacted:
         """Return what a summary leads to, which is to leave out what it does not tell of."""
         at = self.now
-        self.failures = self._seen = 0
+        self.failures = 0
         # it will be read with each turn to come: what imitates our controls is defused for good
         text = sanitize_untrusted_text(response.text.strip(), max_len=_LONGEST_RECORD).text
         told = response.stop in ("end", "stop_sequence") and bool(text)
@@ -251,7 +237,7 @@ class Engagement:
 
     def cut(self, cut: Cut, error: ModelError | BudgetExceededError | None = None) -> Compacted:
         """Return a cut as an event that nobody is asked about, or that comes of a failure."""
-        self.failures = self._seen = 0
+        self.failures = 0
         if error is None:
             return Compacted(cut.how, cut.upto, cut.longest, at=self.now)
         kind, usage = ("budget", None)
@@ -327,6 +313,12 @@ class Engagement:
         """Return how far it is."""
         used = self.conversation.used
         return Progress(used.iterations, used.calls, used.input, used.output, used.usd, self.now)
+
+
+def price_of(model: Model, request: Request) -> Price | None:
+    """Return what a model's tokens cost: by its own list, where it has one."""
+    own: Callable[[Request], Price | None] | None = getattr(model, "price", None)
+    return PRICES.price(model.provider, model.name) if own is None else own(request)
 
 
 def joined(parts: list[Any]) -> Any:

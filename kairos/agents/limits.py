@@ -39,10 +39,10 @@ class Limits:
     """Limits of one task; None is no limit.
 
     `iterations` counts answers of the model, `tool_calls` the calls that were made.  Tokens and
-    `usd` are looked at before each answer, so that one answer may exceed them; `output_tokens`
-    also bounds what is asked for.  `seconds` is wall time.  `repeated_calls` is how often the same
-    tool may give the same result to the same arguments, `repeated_texts` how often in a row the
-    model may say the same.
+    `usd` hold for what an answer may take at most: it may be no longer than the rest pays for, and
+    is not asked for where the rest does not even pay for the question.  `seconds` is wall time.
+    `repeated_calls` is how often the same tool may give the same result to the same arguments,
+    `repeated_texts` how often in a row the model may say the same.
     """
 
     iterations: int | None = 25
@@ -60,6 +60,12 @@ class Limits:
         """Whether any of them ends even a model that only talks."""
         ending = (self.iterations, self.input_tokens, self.output_tokens, self.total_tokens)
         return any(one is not None for one in (*ending, self.usd, self.seconds))
+
+    @property
+    def metered(self) -> bool:
+        """Whether any of them is about what is consumed."""
+        metered = (self.input_tokens, self.output_tokens, self.total_tokens, self.usd)
+        return any(one is not None for one in metered)
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from kairos.agents.compaction import Cut
-from kairos.agents.conversation import After, Conversation, Turn
+from kairos.agents.conversation import Conversation
 from kairos.agents.events import (
     Compacted,
     Decided,
@@ -24,6 +24,7 @@ from kairos.agents.events import (
     ToolFinished,
 )
 from kairos.agents.limits import AgentStop
+from kairos.agents.turn import After, Turn
 from kairos.models import Request, ToolCall
 
 if TYPE_CHECKING:
@@ -140,9 +141,15 @@ def _next(conversation: Conversation) -> Ask | Compact | Ended:
     if over is not None:
         return Ended(over)
     cut = conversation.crowded()
-    if cut is None:
-        return Ask(conversation.request())
-    return Compact(cut, conversation.summary(cut))
+    if cut is not None:
+        request = conversation.summary(cut)
+        if request is None and cut.how == "summarised":  # there is nothing left to pay it with
+            cut = cut._replace(how="dropped")
+        return Compact(cut, request)
+    allowed = conversation.allowed()
+    if not allowed.tokens:
+        return Ended(allowed.by or "total_tokens")
+    return Ask(conversation.request(allowed.tokens))
 
 
 def _calls(conversation: Conversation, past: _Past, turn: Turn) -> _Turns:

@@ -47,6 +47,8 @@ class Plan:
     max_tokens: int = DEFAULT_MAX_TOKENS
     timeout: float = DEFAULT_TIMEOUT
     temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     autonomous: bool = False
     compaction: Compaction | None = None

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from kairos.context import StepContext
     from kairos.models.reply import TokenUsage
 
-__all__ = ["Account", "reserved", "reserved_async"]
+__all__ = ["MAY_HAVE_COST", "Account", "reserved", "reserved_async"]
 
-_MAY_HAVE_COST = frozenset({"timeout", "interrupted", "malformed", "empty", "refused", "filtered"})
+MAY_HAVE_COST = frozenset({"timeout", "interrupted", "malformed", "empty", "refused", "filtered"})
 """Failures of a call that the provider may have worked on, whether or not it said so."""
 
 
@@ -51,7 +51,7 @@ class Account:
             if error.usage is not None and error.usage.total_tokens:
                 self._reservation.settle(spend_after(error.usage))
                 return
-            if error.kind not in _MAY_HAVE_COST:
+            if error.kind not in MAY_HAVE_COST:
                 self._reservation.settle(Spend(llm_calls=1))
                 return
         elif isinstance(error, ConfigError | SecurityError):
