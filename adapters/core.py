@@ -17,6 +17,7 @@ from kairos.adapters.base import sdk
 from kairos.adapters.clients import async_client, client
 from kairos.adapters.endpoint import key_of, url_of
 from kairos.adapters.exchange import Exchange
+from kairos.adapters.fallback import Fallback, Link
 from kairos.adapters.options import (
     check_types,
     checked_model,
@@ -113,6 +114,10 @@ class Adapter:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self._model!r})"
 
+    def __or__(self, other: Link | Fallback) -> Fallback:
+        """Return a model that asks `other` where this one fails."""
+        return Fallback((self,)) | other
+
     def identity(self) -> dict[str, Any]:
         """Return, as plain JSON, which model of which server is asked, and with which options."""
         asked = self.request("x")
@@ -196,6 +201,15 @@ class Adapter:
         Raises ConfigError, as the call would, where that way is barred.
         """
         return self._given(self.request("x", output=output)).warnings
+
+    def checked(self, request: Request) -> tuple[str, ...]:
+        """Return what of a request the provider is told in words, and the way round it.
+
+        Raises ConfigError for what it cannot be asked, as the call would.
+        """
+        given = self._given(request)
+        self.vendor.arguments(given.request, self._model)
+        return given.warnings
 
     # --- streams
 

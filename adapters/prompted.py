@@ -9,6 +9,7 @@ import functools
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
+from kairos.adapters.fallback import of_all
 from kairos.adapters.shape import Shape
 from kairos.contracts.accounts import reserved, reserved_async
 from kairos.contracts.contract import Contract
@@ -236,7 +237,7 @@ class Chain:
                 return link(ctx)
             except ModelError as error:
                 failed.append(error)
-        raise _of_all(failed)
+        raise of_all(failed)
 
     async def __kairos_async__(self, ctx: StepContext) -> Any:
         """Do as a call, on an event loop."""
@@ -246,7 +247,7 @@ class Chain:
                 return await link.__kairos_async__(ctx)
             except ModelError as error:
                 failed.append(error)
-        raise _of_all(failed)
+        raise of_all(failed)
 
     def stream(
         self, values: Mapping[str, Any] | None = None, /, **more: Any
@@ -278,7 +279,7 @@ class Chain:
                 if error.emitted:
                     raise
                 failed.append(error)
-        raise _of_all(failed)
+        raise of_all(failed)
 
     async def _stream_async(self, given: list[dict[str, Any]]) -> AsyncGenerator[StreamEvent]:
         failed: list[ModelError] = []
@@ -292,20 +293,4 @@ class Chain:
                 if error.emitted:
                     raise
                 failed.append(error)
-        raise _of_all(failed)
-
-
-def _of_all(failed: Sequence[ModelError]) -> ModelError:
-    """Return the error for a chain: one that may pass where there is one, with all in its words."""
-    worth = next((one for one in failed if one.retryable), failed[-1])
-    told = "; ".join(one.message for one in failed)
-    return ModelError(
-        worth.kind,
-        told,
-        provider=worth.provider,
-        model=worth.model,
-        status=worth.status,
-        retry_after=worth.retry_after,
-        usage=worth.usage,
-        fix=worth.fix,
-    )
+        raise of_all(failed)
