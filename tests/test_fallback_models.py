@@ -61,7 +61,7 @@ async def test_it_does_so_on_an_event_loop(fake: FakeProviders) -> None:
     fake.script(Refuse(), Refuse(), provider="anthropic")
     fake.script(CallTool("population", {"city": "Bern"}), provider="gemini")
     result = await agent(both(), tools=[population]).run_async("How many live in Bern?")
-    assert result.answer == "The tool answered: 4000"
+    assert "4000" in result.answer
     assert asked(fake) == ["anthropic", "gemini"] * 2
 
 
