@@ -165,9 +165,9 @@ def test_usage_is_added_up_and_an_unknown_cost_makes_it_unknown() -> None:
 @pytest.mark.parametrize("other", ["gemini", None, 5, object(), lambda ctx: 1])
 def test_a_model_falls_back_on_models_only(other: Any) -> None:
     with pytest.raises(ConfigError, match="falls back on what is none"):
-        ClaudeAdapter() | other
+        _ = ClaudeAdapter() | other
     with pytest.raises(ConfigError, match="falls back on what is none"):
-        both() | other
+        _ = both() | other
 
 
 def test_the_smallest_window_of_all_holds() -> None:
