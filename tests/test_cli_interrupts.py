@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 
@@ -69,3 +70,23 @@ def test_who_listens_to_signals_already_goes_on_listening() -> None:
         signal.set_wakeup_fd(before)
         os.close(reading)
         os.close(writing)
+
+
+def test_ctrl_c_before_there_is_a_command_leaves_no_stack() -> None:
+    program = """
+import sys
+
+class Pressed:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Pressed())
+sys.argv = ["kairos", "mcp", "serve", "flows.py"]
+from kairos.cli import main
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

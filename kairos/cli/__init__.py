@@ -23,6 +23,7 @@ _VERSION = {
     ("version", "--json"): True,
 }
 _EXTRA = frozenset({"click", "rich", "typer"})
+_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -33,6 +34,13 @@ def main() -> int:
     as_json = _VERSION.get(tuple(sys.argv[1:]))
     if as_json is not None:
         return print_version(as_json=as_json)
+    try:
+        return _commanded()
+    except KeyboardInterrupt:  # before there was a command that could be interrupted
+        return _INTERRUPTED
+
+
+def _commanded() -> int:
     try:
         from kairos.cli.commands import app  # noqa: PLC0415 - see above
     except ModuleNotFoundError as error:

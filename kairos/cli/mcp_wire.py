@@ -7,13 +7,14 @@ error.  Both ends are threads of their own, so that no blocked read keeps the se
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import queue
 import threading
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from kairos.agents.mcp.process import LONGEST
+from kairos.agents.mcp.process import LONGEST, message_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -22,6 +23,7 @@ __all__ = ["Wire", "stdin_kept"]
 
 _PART = 65_536
 _AHEAD = 64  # messages that are read before anybody asked for them
+_INVALID_REQUEST = -32600
 _FLUSH = 2.0  # seconds for what was said last
 
 
@@ -84,17 +86,29 @@ class Wire:
     async def _hear(self, to_server: Any) -> None:
         import anyio  # noqa: PLC0415 - it comes with the extra
         from mcp.shared.message import SessionMessage  # noqa: PLC0415 - as above
-        from mcp_types import jsonrpc_message_adapter  # noqa: PLC0415 - as above
 
         with to_server, suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
             while (line := await self._lines.get()) is not None:
                 self._room.release()
                 try:
-                    message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+                    message = message_of(line)
                 except ValueError as error:
+                    self._refuse(line)
                     await to_server.send(error)
                 else:
                     await to_server.send(SessionMessage(message))
+
+    def _refuse(self, line: bytes) -> None:
+        """Answer what is no message if somebody waits for that, which its id tells."""
+        try:
+            asked = json.loads(line)
+            id_ = asked["id"] if "method" in asked else None
+        except (ValueError, TypeError, LookupError, RecursionError):
+            return
+        if isinstance(id_, int | str) and not isinstance(id_, bool):
+            error = {"code": _INVALID_REQUEST, "message": "this is no message of the protocol"}
+            said = json.dumps({"jsonrpc": "2.0", "id": id_, "error": error})
+            self._out.put(said.encode() + b"\n")
 
     async def _say(self, from_server: Any) -> None:
         with from_server:

@@ -251,6 +251,7 @@ class Connection:
             if isinstance(error, TimeoutError):
                 raise MCPServerError(
                     f"the MCP server did not answer within {self._connect_timeout:g} s",
+                    found=self._way.why() or None,
                     fix="look at the command, or give it longer: connect_timeout=",
                 ) from None
             raise
@@ -294,9 +295,10 @@ class Connection:
             error = error.exceptions[0]
         if isinstance(error, ConfigError | MCPServerError):
             return error
+        refusal = _refusal(error) if self._way.started else ""
         return _UnreachableError(
             "the MCP server cannot be reached",
-            found=self._way.why() or type(error).__name__,
+            found="; ".join(filter(None, (refusal, self._way.why()))) or type(error).__name__,
             fix="try its command by hand, or look at its address",
         )
 
@@ -334,6 +336,18 @@ def needed() -> None:
         raise ConfigError(
             f"MCP needs '{error.name}', which is not installed", fix="pip install 'kairos-ai[mcp]'"
         ) from None
+
+
+def _refusal(error: BaseException) -> str:
+    """Return what a server or the SDK has against a session; empty where it just ended."""
+    from mcp import MCPError  # noqa: PLC0415 - it comes with the extra
+    from pydantic import ValidationError  # noqa: PLC0415 - as above
+
+    if isinstance(error, MCPError):
+        return "" if error.message == _CLOSED else f"it refused: {told(error.message)}"
+    if isinstance(error, ValidationError):
+        return "its answer is none that the protocol has"
+    return told(str(error)) if isinstance(error, RuntimeError) else ""
 
 
 def _results() -> Any:

@@ -7,7 +7,9 @@ and one that is too long ends the connection.  Its standard error is kept apart,
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -19,7 +21,7 @@ from kairos.security import sanitize_untrusted_text, scrub_credentials
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-__all__ = ["LONGEST", "MCPServerError", "ServerProcess", "told"]
+__all__ = ["LONGEST", "MCPServerError", "ServerProcess", "message_of", "told"]
 
 LONGEST = 16 * 1024 * 1024
 """Bytes that one message may have."""
@@ -30,6 +32,7 @@ _LOOK = 0.01
 _REAP = 2.0
 _LAST_WORDS = 0.5
 _AHEAD = 64  # messages that are read before anybody asked for them
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class MCPServerError(ToolError):
@@ -42,6 +45,26 @@ def told(text: str, longest: int = _TOLD) -> str:
     return " ".join(said.split())
 
 
+def message_of(line: bytes) -> Any:
+    """Return the message on a line.  Raises ValueError for what is none.
+
+    Half a surrogate pair, which is left where somebody cuts a text in JavaScript, is no Unicode;
+    it becomes a question mark, so that nobody waits in vain for the answer.
+    """
+    from mcp_types import jsonrpc_message_adapter  # noqa: PLC0415 - it comes with the extra
+
+    try:
+        return jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValueError:
+        if not _HALF.search(line):
+            raise
+    try:
+        whole = json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace")
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return jsonrpc_message_adapter.validate_json(whole, by_name=False)
+
+
 class ServerProcess:
     """A server's process and its streams; made by `start`."""
 
@@ -51,6 +74,8 @@ class ServerProcess:
         self._errors = bytearray()
         self._noise = 0
         self._fault = ""
+        self._first_noise = ""
+        self._made_to_end = self._gone = False
         self._listening = asyncio.create_task(self._keep_errors())
 
     @classmethod
@@ -76,19 +101,31 @@ class ServerProcess:
         return self._errors.decode("utf-8", "replace")
 
     def why(self) -> str:
-        """Say how it ended, as far as it is known."""
+        """Say how it ended, or what is wrong with it, as far as it is known."""
         if self._fault:
             return self._fault
+        how, said = self._how(), self._last_words()
+        if how:
+            return f"{how}, and said: {said}" if said else how
+        return f"it said: {said}" if said else ""
+
+    def _how(self) -> str:
+        if self._made_to_end:
+            if not self._noise:
+                return ""
+            lines = "a line" if self._noise == 1 else f"{self._noise:,} lines"
+            return f"what it wrote to its standard output is no message, in {lines}"
         code = self._process.returncode
         if code is None:
             return "it has closed its standard output"
-        how = f"signal {-code} ended it" if code < 0 else f"it exited with code {code}"
+        return f"signal {-code} ended it" if code < 0 else f"it exited with code {code}"
+
+    def _last_words(self) -> str:
         lines = [line for line in self.errors.splitlines() if line.strip()]
-        said = lines[-1] if lines else ""
+        said = lines[-1] if lines else self._first_noise
         for secret in self._secrets:
             said = said.replace(secret, "[REDACTED]")
-        said = told(said)
-        return f"{how}, and said: {said}" if said else how
+        return told(said)
 
     @asynccontextmanager
     async def spoken(self) -> AsyncGenerator[tuple[Any, Any]]:
@@ -113,19 +150,21 @@ class ServerProcess:
     async def _hear(self, to_session: Any) -> None:
         import anyio  # noqa: PLC0415 - it comes with the extra
         from mcp.shared.message import SessionMessage  # noqa: PLC0415 - as above
-        from mcp_types import jsonrpc_message_adapter  # noqa: PLC0415 - as above
 
         with to_session, suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
             async for line in self._lines():
                 try:
-                    message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+                    message = message_of(line)
                 except ValueError:
                     self._noise += 1
+                    if self._noise == 1:
+                        self._first_noise = line[:_KEPT].decode("utf-8", "replace")
                     if self._noise > _MOST_NOISE:
                         self._fault = "it writes to its standard output what is no message"
                         return
                     continue
                 await to_session.send(SessionMessage(message))
+            self._gone = True
             if not self._fault:
                 await self._ended()
 
@@ -162,6 +201,7 @@ class ServerProcess:
                     stdin.write(text.encode() + b"\n")
                     await stdin.drain()
                 except (OSError, RuntimeError):
+                    self._gone = True
                     to_session.close()  # whoever waits for an answer gets none
                     return
 
@@ -174,6 +214,7 @@ class ServerProcess:
 
     async def stop(self, grace: float) -> None:
         """End it: close its input, wait, terminate, wait, kill; and its children with it."""
+        self._made_to_end = self._process.returncode is None and not self._gone
         try:
             if self._process.stdin is not None:
                 self._process.stdin.close()
