@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import aclosing, closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kairos.exceptions import ConfigError
 from kairos.models.errors import ModelError
+from kairos.models.parts import as_messages
 from kairos.models.prices import Price
+from kairos.models.request import Request
 from kairos.models.stream import Finished
 from kairos.source import declared_here
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
 
     from kairos.models.reply import TokenUsage
-    from kairos.models.request import Request
     from kairos.models.stream import StreamEvent
 
 __all__ = ["Fallback", "Link", "added_price", "added_usage", "of_all"]
@@ -99,6 +100,31 @@ class Fallback:
         """Return by which prices a call is reserved; None where nobody knows one of them."""
         prices = [model.price(request) for model in self.models]
         return added_price([one for one in prices if one is not None]) if all(prices) else None
+
+    def request(self, prompt: str, **options: Any) -> Request:
+        """Return the request that each of them makes of these options and its own.
+
+        Raises ConfigError where they make different ones: what one was made with would be lost.
+        """
+        own = [made for model in self.models if (made := getattr(model, "request", None))]
+        first, *more = [made(prompt, **options) for made in own] or [Request(as_messages(prompt))]
+        differing = [
+            each.name
+            for each in fields(Request)
+            if any(getattr(one, each.name) != getattr(first, each.name) for one in more)
+        ]
+        if differing:
+            raise ConfigError(
+                f"models that stand in for one another differ in {', '.join(differing)}",
+                where=declared_here(),
+                fix="make them with the same, or say it once for all of them: agent(...)",
+            )
+        return first
+
+    def checked(self, request: Request) -> tuple[str, ...]:
+        """Return what of a request any of them is told in words; raises as they do."""
+        own = [ask for model in self.models if (ask := getattr(model, "checked", None))]
+        return tuple(dict.fromkeys(said for ask in own for said in ask(request)))
 
     def stream(self, request: Request) -> Generator[StreamEvent]:
         """Ask, and give out the answer as it comes; closing it ends the call."""

@@ -244,7 +244,7 @@ def test_read_only_lets_nothing_pass_but_what_reads(run: Run) -> None:
 @DRIVERS
 @pytest.mark.parametrize(
     "globs, called",
-    [(["read"], 1), (["re*"], 1), (["*"], 3), ([], 0), (["READ"], 0), (["mail_*", "read"], 2)],
+    [(["read"], 1), (["re*"], 1), (["*"], 3), ([], 0), (["mail_*", "read"], 2)],
 )
 def test_an_allow_list_takes_globs(run: Run, globs: list[str], called: int) -> None:
     calls = [CallTool(name, {"path": "a"}) for name in ("read", "delete", "mail_send")]

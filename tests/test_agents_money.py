@@ -126,7 +126,7 @@ def test_what_a_failed_call_may_have_cost_is_taken_for_spent() -> None:
     lost = ModelError("interrupted", "it broke off", provider="scripted")
     model = greedy(lambda count: lost if count == 1 else Say("well"))
     result = agent(model, max_usd=4.2).run("go")
-    assert (result.answer, result.cost) == ("well", pytest.approx(result.cost))
+    assert result.answer == "well"
     first, second = (request.max_tokens for request in model.requests)
     assert first == 4096
     assert second < 200

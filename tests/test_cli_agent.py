@@ -379,7 +379,7 @@ def test_without_a_terminal_what_writes_is_denied_and_that_is_said_first() -> No
 )
 def test_authority_is_an_option(options: list[str], outcome: str, *, made: bool) -> None:
     model = script(call("delete", path="/x"), "ok")
-    done = agent("go", "--model", model, "--tools", "tools:delete", "--json", *options)
+    done = agent("go", "--model", model, "--tools", "tools:delete,tools:search", "--json", *options)
     assert [one["outcome"] for one in json.loads(done.stdout)["actions"]] == [outcome]
     assert Path("deleted").exists() == made
 

@@ -9,9 +9,10 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.agents.allowance import UNPRICED, Unpriced
+from kairos.agents.asking import shortfall
 from kairos.agents.async_driver import drive_async
 from kairos.agents.beside import awaited
 from kairos.agents.conversation import Conversation
@@ -55,6 +56,13 @@ class Settings:
     progress: Callable[[Said], Any] | None
 
 
+class _Fitted(NamedTuple):
+    """The plan under a step's contract, and what of that the model is told in words."""
+
+    plan: Plan
+    words: tuple[str, ...]
+
+
 class Agent:
     """A model with tools; make one with `agent`.
 
@@ -67,7 +75,7 @@ class Agent:
     def __init__(self, settings: Settings, prompt: str | None) -> None:
         self._settings = settings
         self._kept = _Kept()
-        self._fitted: Plan | None = None
+        self._fitted: _Fitted | None = None
         touched = ["model"]
         for each in settings.desk.tools.values():
             touched += each.touches
@@ -115,7 +123,7 @@ class Agent:
                 fix="give it a task: agent(model, task='Summarise {doc}')",
             )
         history = self._kept.take(ctx.idempotency_key)
-        plan = self._plan_for(ctx.output_contract)
+        plan = self._plan_for(ctx)
         engagement = self._engagement(plan, context=ctx, key=ctx.idempotency_key)
         if history and not feedback(ctx.retry_context):
             return engagement, None, history
@@ -124,13 +132,31 @@ class Agent:
             parts.append(Text(again))
         return engagement, TaskGiven((Message("user", tuple(parts)),)), ()
 
-    def _plan_for(self, contract: Contract | None) -> Plan:
-        """Return the plan of a step with that output contract, once made."""
-        if contract is None:
+    def __kairos_contract__(self, contract: Contract) -> tuple[str, ...]:
+        """Return what of a contract the model is told in words, and the way taken round it.
+
+        Raises ConfigError for a contract that the model cannot be held to.
+        """
+        try:
+            contract.json_schema("validation")
+        except Exception:  # noqa: BLE001 - a contract that cannot be built is a finding of its own
+            return ()
+        return self._fitting(contract).words
+
+    def _plan_for(self, ctx: StepContext) -> Plan:
+        """Return the plan for a step's output contract; what is lost of that is warned of."""
+        if ctx.output_contract is None:
             return self._settings.plan
+        fitted = self._fitting(ctx.output_contract)
+        for said in fitted.words:
+            ctx.warn(said)
+        return fitted.plan
+
+    def _fitting(self, contract: Contract) -> _Fitted:
         fitted = self._fitted
-        if fitted is None or fitted.answer is not contract:
-            fitted = self._fitted = self._settings.plan.answering(contract)
+        if fitted is None or fitted.plan.answer is not contract:
+            plan = self._settings.plan.answering(contract)
+            fitted = self._fitted = _Fitted(plan, shortfall(self._settings.model, plan))
         return fitted
 
     def _answer(self, ctx: StepContext, engagement: Engagement, result: AgentResult) -> Any:

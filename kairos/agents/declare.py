@@ -5,8 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from kairos.agents.agent import Agent, Settings
-from kairos.agents.authority import allow_list, only_reading, supervised
-from kairos.agents.compaction import Compaction
+from kairos.agents.asking import asked_with, shortfall
+from kairos.agents.authority import only_reading, supervised
+from kairos.agents.checks import (
+    allowed_tools,
+    answer_way,
+    callable_or_none,
+    compaction_of,
+    guard_list,
+    model_of,
+    seconds,
+    strategy_of,
+    text,
+    whole,
+    yes_or_no,
+)
 from kairos.agents.desk import Desk
 from kairos.agents.limits import Limits
 from kairos.agents.plan import GIVE_UP, Mode, Plan, Via
@@ -14,7 +27,6 @@ from kairos.agents.tools import as_tools
 from kairos.contracts.contract import compile_contract
 from kairos.contracts.placeholders import parse_template
 from kairos.exceptions import ConfigError
-from kairos.models.request import DEFAULT_MAX_TOKENS, DEFAULT_TIMEOUT
 from kairos.ports import SystemClock
 from kairos.source import declared_here
 
@@ -22,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from kairos.agents.authority import Guard
+    from kairos.agents.compaction import Compaction
     from kairos.agents.desk import ErrorStrategy, ToolFailure
     from kairos.agents.engagement import Said
     from kairos.agents.tools import Tool
@@ -51,8 +64,8 @@ def agent(
     max_seconds: float | None = None,
     max_repeated_calls: int | None = 5,
     max_repeated_texts: int | None = 5,
-    max_tokens: int = DEFAULT_MAX_TOKENS,
-    timeout: float = DEFAULT_TIMEOUT,
+    max_tokens: int | None = None,
+    timeout: float | None = None,
     temperature: float | None = None,
     options: Mapping[str, Any] | None = None,
     compaction: Compaction | None = None,
@@ -84,7 +97,9 @@ def agent(
     `approve` is asked of every call but those of tools that read, once the guards let it pass.
 
     The limits are those of `Limits`; None is none.  `max_tokens` bounds one answer, `timeout` in
-    seconds one call of the model; `options` go to the provider as they are.
+    seconds one call of the model, and `options` are the provider's own, by their names.  What is
+    not said here is what the model's adapter was made with; its system prompt comes before the
+    `instructions`.
 
     `compaction` says when a conversation that grows too long for the model is made shorter, and
     how; None is never.
@@ -104,11 +119,20 @@ def agent(
     Raises ConfigError for whatever of this is wrong.
     """
     place = declared_here()
+    model = model_of(model)
     approve = _approver(approve)
     made = as_tools(tools)
     autonomous = _mode(mode) == "autonomous"
+    asked = asked_with(
+        model,
+        instructions,
+        max_tokens=max_tokens,
+        timeout=timeout,
+        temperature=temperature,
+        options=options,
+    )
     plan = Plan(
-        _text("instructions", instructions),
+        asked.system,
         tuple(each.spec for each in made),
         Limits(
             max_iterations,
@@ -121,43 +145,45 @@ def agent(
             max_repeated_calls,
             max_repeated_texts,
         ),
-        via=answer_via or _via(model, bool(made)),
+        via=answer_way(answer_via) or _via(model, bool(made)),
         autonomous=autonomous,
-        answer_retries=answer_retries,
+        answer_retries=whole("answer_retries", answer_retries, least=0),
         most_calls={each.name: each.max_calls for each in made if each.max_calls is not None},
-        max_tokens=max_tokens,
-        timeout=timeout,
-        temperature=temperature,
-        options=dict(options or {}),
-        compaction=_compaction(compaction),
+        max_tokens=asked.max_tokens,
+        timeout=asked.timeout,
+        temperature=asked.temperature,
+        stop=asked.stop,
+        seed=asked.seed,
+        options=asked.options,
+        compaction=compaction_of(compaction),
     )
     if autonomous:
         _can_end(plan.limits, made, answer_via)
         output = str if output is None else output
     if output is not None:
         plan = plan.answering(compile_contract(output, where=place, label="output= of agent()"))
-    before: list[Guard] = [only_reading] if read_only else []
-    if allow is not None:
-        before.append(allow_list(allow))
+    shortfall(model, plan)
+    before = (only_reading,) if yes_or_no("read_only", read_only) else ()
+    listed = allowed_tools(allow, [each.name for each in made])
     desk = Desk(
         {each.name: each for each in made},
-        (*before, *_guards(guards), *_watch(mode, approve)),
+        (*before, *listed, *guard_list(guards), *_watch(mode, approve)),
         approve,
-        approval_timeout,
-        dry_run,
-        _strategy(on_tool_error),
-        tool_retries,
-        _callable("before_tool", before_tool),
-        _callable("after_tool", after_tool),
+        seconds("approval_timeout", approval_timeout),
+        yes_or_no("dry_run", dry_run),
+        strategy_of(on_tool_error),
+        whole("tool_retries", tool_retries, least=0),
+        callable_or_none("before_tool", before_tool),
+        callable_or_none("after_tool", after_tool),
     )
     settings = Settings(
-        _model(model),
+        model,
         plan,
         desk,
-        None if task is None else parse_template(_text("task", task), where=place, label="task="),
+        None if task is None else parse_template(text("task", task), where=place, label="task="),
         failure_policy,
         clock or SystemClock(),
-        _callable("progress", progress),
+        callable_or_none("progress", progress),
     )
     return Agent(settings, task)
 
@@ -217,66 +243,9 @@ def _via(model: Any, tools: bool) -> Via:  # noqa: FBT001 - read at its one call
     return "tool" if tools and not getattr(model, "output_beside_tools", True) else "output"
 
 
-def _model(model: Any) -> Model:
-    if all(hasattr(model, name) for name in ("provider", "name", "stream", "stream_async")):
-        return model  # type: ignore[no-any-return]
-    raise ConfigError(
-        "an agent has no model",
-        where=declared_here(),
-        expected="an adapter such as ClaudeAdapter(model=...), or a ScriptedModel",
-        found="a name" if isinstance(model, str) else type(model).__name__,
-    )
-
-
-def _compaction(given: Any) -> Compaction | None:
-    if given is None or isinstance(given, Compaction):
-        return given
-    raise ConfigError(
-        "compaction= of agent() is none",
-        where=declared_here(),
-        expected="Compaction(...), or None",
-        found=type(given).__name__,
-    )
-
-
-def _text(option: str, given: Any) -> str:
-    if isinstance(given, str):
-        return given
-    raise ConfigError(
-        f"{option} of agent() is no text", where=declared_here(), found=type(given).__name__
-    )
-
-
-def _callable(option: str, given: Any) -> Any:
-    if given is None or callable(given):
-        return given
-    raise ConfigError(
-        f"{option} of agent() is not callable", where=declared_here(), found=type(given).__name__
-    )
-
-
 def _approver(given: Any) -> Callable[..., Any] | None:
     if given != "terminal":
-        return _callable("approve", given)  # type: ignore[no-any-return]
+        return callable_or_none("approve", given)  # type: ignore[no-any-return]
     from kairos.agents.terminal import ask_on_terminal  # noqa: PLC0415 - for those who ask there
 
     return ask_on_terminal
-
-
-def _guards(guards: Iterable[Any]) -> tuple[Guard, ...]:
-    if callable(guards):
-        raise ConfigError(
-            "guards= is one guard, not a list", where=declared_here(), fix="write guards=[guard]"
-        )
-    return tuple(_callable("a guard", guard) for guard in guards)
-
-
-def _strategy(given: Any) -> Any:
-    if callable(given) or given in ("tell", "retry", "skip", "abort", "ask"):
-        return given
-    raise ConfigError(
-        "on_tool_error of agent() is no strategy",
-        where=declared_here(),
-        expected="tell, retry, skip, abort, ask or a function",
-        found=repr(given[:40]) if isinstance(given, str) else type(given).__name__,
-    )

@@ -18,7 +18,10 @@ class Model(Protocol):
 
     A stream ends with `Finished` or raises ModelError; closing it early ends the call.  A model
     never retries: that is its caller's to decide.  One that has a price list of its own also has
-    `price(request)`, which returns a `Price`, or None where nobody knows it.
+    `price(request)`, which returns a `Price`, or None where nobody knows it.  One that is made with
+    options has `request(prompt, **options)`, which returns the request that a call makes of these
+    and its own, and `checked(request)`, which returns in words what it will be asked in another
+    way; both raise ConfigError for what it cannot be asked.
     """
 
     @property
