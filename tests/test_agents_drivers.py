@@ -47,7 +47,41 @@ def wrong(n: int) -> str:
     return n  # type: ignore[return-value]
 
 
+class Inside:
+    """How many are in a tool at once, and were at most."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.now = self.most = 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.now -= 1
+
+
+INSIDE = Inside()
+
+
+def crowded(n: int) -> int:
+    with INSIDE:
+        if n == 3:
+            raise OSError("three")
+        return n
+
+
+async def crowded_later(n: int) -> int:
+    with INSIDE:
+        await asyncio.sleep(0)
+        return n
+
+
 TOOLS = [
+    Tool(crowded, concurrency=1, timeout=30), Tool(crowded_later, concurrency=1),
     Tool(plain, effect="read"), Tool(later, max_calls=4), Tool(pieces, concurrency=1),
     Tool(pieces_later, timeout=30), Tool(wrong, effect="external"),
 ]  # fmt: skip
@@ -112,6 +146,57 @@ def test_every_way_of_running_an_agent_brings_the_same(
     assert seen(asyncio.run(streamed(made(turns, options)))) == expected
     result = Workflow("w", [Step("a", made(turns, options))]).run()
     assert (result.output if result.error is None else None) == expected[1]
+    assert INSIDE.most <= 2
+
+
+class Stuck:
+    """A sync tool whose threads stay until they are let go, whoever has given them up."""
+
+    def __init__(self, places: int) -> None:
+        self.inside, self.gate = Inside(), threading.Event()
+        self.tool = Tool(self.stay, name="stay", concurrency=places, timeout=0.05, effect="read")
+        self.threads: list[threading.Thread] = []
+
+    def stay(self, n: int) -> int:
+        self.threads.append(threading.current_thread())
+        with self.inside:
+            self.gate.wait(30)
+        return n
+
+    def let_go(self) -> None:
+        self.gate.set()
+        for thread in self.threads:
+            thread.join(30)
+
+
+def on_this_thread(one: Agent) -> Any:
+    return one.run()
+
+
+def on_a_loop(one: Agent) -> Any:
+    return asyncio.run(one.run_async())
+
+
+@given(st.integers(1, 3), st.integers(1, 6), st.sampled_from([on_this_thread, on_a_loop]))
+@settings(max_examples=15, deadline=None)
+def test_a_thread_that_was_given_up_keeps_its_place_and_keeps_nobody_waiting(
+    places: int, count: int, run: Any
+) -> None:
+    stuck = Stuck(places)
+    calls = tuple(CallTool("stay", {"n": n}) for n in range(count))
+    script = [calls, "done"]
+    result = run(agent(ScriptedModel(script), tools=[stuck.tool], task="go"))
+    assert result.answer == "done"
+    assert [each.outcome for each in result.actions] == ["timeout"] * count
+    assert stuck.inside.most <= places
+    ran = min(places, count)
+    told = sorted("the tool is busy" in each.output for each in result.actions)
+    assert told == [False] * ran + [True] * (count - ran)
+    stuck.let_go()
+    stuck.tool.timeout = 30.0
+    result = run(agent(ScriptedModel(script), tools=[stuck.tool], task="go"))
+    assert {each.outcome for each in result.actions} == {"done"}
+    assert stuck.inside.now == 0
 
 
 def test_one_agent_serves_threads_and_loops_at_once() -> None:

@@ -11,6 +11,7 @@ from kairos.agents.calls import Do, Done, carry_out
 from kairos.agents.engagement import Engagement, ToolProgress, ToolStarted, joined
 from kairos.agents.events import Decided, ToolFinished
 from kairos.agents.loop import Called
+from kairos.agents.slots import Place
 from kairos.agents.waiting import on_a_thread, place
 
 if TYPE_CHECKING:
@@ -142,13 +143,21 @@ class AsyncCrew:
         slots = step.slots
         if slots is None or not slots.bounded:
             return await self._done(call, step)
-        await place(slots)
+        began = self._engagement.clock.monotonic()
         try:
-            return await self._done(call, step)
+            async with asyncio.timeout(step.timeout):
+                await place(slots)
+        except TimeoutError:
+            return Done(fate="busy", seconds=self._engagement.clock.monotonic() - began)
+        held = Place(slots)
+        release = held.share()
+        try:
+            return await self._done(call, step, held)
         finally:
-            slots.leave()
+            if release is not None:
+                release()
 
-    async def _done(self, call: ToolCall, step: Do) -> Done:
+    async def _done(self, call: ToolCall, step: Do, held: Place | None = None) -> Done:
         clock = self._engagement.clock
         if step.kind == "tool":
             self._said.put_nowait(ToolStarted(call.id, call.name))
@@ -157,7 +166,7 @@ class AsyncCrew:
         limit = asyncio.timeout(step.timeout)
         try:
             async with limit:
-                value = await self._value(call, step, gone)
+                value = await self._value(call, step, gone, held)
         except TimeoutError as error:
             if limit.expired():
                 return Done(fate="timeout", seconds=clock.monotonic() - began)
@@ -179,16 +188,19 @@ class AsyncCrew:
             gone.set()
         return Done(value, seconds=clock.monotonic() - began)
 
-    async def _value(self, call: ToolCall, step: Do, gone: threading.Event) -> Any:
+    async def _value(
+        self, call: ToolCall, step: Do, gone: threading.Event, held: Place | None
+    ) -> Any:
         if step.kind == "rule" or self._is_async(call, step):
             value = step.function()
         else:
-            value = await on_a_thread(lambda: self._on_thread(call, step, gone))
+            ended = None if held is None else held.share()
+            value = await on_a_thread(lambda: self._on_thread(call, step, gone), ended)
         if inspect.isasyncgen(value):
             value = self._drained(call, value)
         if not inspect.isawaitable(value):
             return value
-        return await _cancellable(value)
+        return await _cancellable(value, None if held is None else held.share())
 
     def _is_async(self, call: ToolCall, step: Do) -> bool:
         if step.kind == "person":
@@ -222,9 +234,14 @@ class AsyncCrew:
         return joined(found)
 
 
-async def _cancellable(value: Any) -> Any:
-    """Await something that may swallow its cancellation, and be no longer than that needs."""
+async def _cancellable(value: Any, ended: Callable[[], None] | None) -> Any:
+    """Await something that may swallow its cancellation, and be no longer than that needs.
+
+    `ended` is called when it has, which may be later.
+    """
     task = asyncio.ensure_future(_outcome(value))
+    if ended is not None:
+        task.add_done_callback(lambda _: ended())
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Beside", "awaited"]
 
@@ -14,6 +17,7 @@ class Beside:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._ended: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._work, name="kairos-agent-loop", daemon=True)
         self._thread.start()
 
@@ -22,6 +26,12 @@ class Beside:
             self._loop.run_forever()
         finally:
             self._loop.close()  # here, since nobody waits for as long as something may block it
+            for ended in self._ended:
+                ended()
+
+    def at_end(self, ended: Callable[[], None]) -> None:
+        """Have something called when nothing can run here any more."""
+        self._ended.append(ended)
 
     def submit(self, awaitable: Any) -> Any:
         """Start something; returns a future of this thread's kind."""

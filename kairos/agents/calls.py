@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Do", "Done", "Steps", "carry_out"]
 
+_BUSY = "not run: the tool is busy with as many calls as it takes, and none ended in time"
 _SCANNED = 100_000
 _TOLD = 500
 
@@ -39,7 +40,7 @@ class Do(NamedTuple):
 
     `rule` is code that decides and is called at once, `person` waits for one and never beside
     another, `tool` may run for long.  `timeout` is in seconds from when it begins; `slots` is
-    where it has to find a place.
+    where it has to find a place, within as many seconds.
     """
 
     kind: Literal["rule", "person", "tool"]
@@ -49,11 +50,14 @@ class Do(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What came of it: a value, or an error; `fate` says whether it ended by itself."""
+    """What came of it: a value, or an error; `fate` says whether it ended by itself.
+
+    `busy` is that it never began: it found no place within the time that it may take.
+    """
 
     value: Any = None
     error: BaseException | None = None
-    fate: Literal["", "timeout", "cancelled"] = ""
+    fate: Literal["", "timeout", "cancelled", "busy"] = ""
     seconds: float = 0.0
 
 
@@ -198,9 +202,7 @@ def _made(call: ToolCall, tool: Tool, raw: bytes, desk: Desk, bind: Bind) -> Ste
         seconds += done.seconds
         if done.fate == "cancelled":
             return _finished(call, _cut_short("cancelled"), "cancelled", seconds)
-        error, written = done.error, ""
-        if done.fate == "timeout":
-            error = TimeoutError()
+        error, written = _error(done), ""
         if error is None:
             try:
                 written = _written(tool, done.value)
@@ -213,9 +215,15 @@ def _made(call: ToolCall, tool: Tool, raw: bytes, desk: Desk, bind: Bind) -> Ste
             continue
         if strategy == "skip":
             return _finished(call, '{"skipped": true}', "skipped", seconds)
-        outcome = "timeout" if done.fate == "timeout" else "failed"
+        outcome = "timeout" if done.fate else "failed"
         ends = strategy == "abort"
         return _finished(call, _failure(error, attempt), outcome, seconds, ends=ends)
+
+
+def _error(done: Done) -> BaseException | None:
+    if done.fate == "busy":
+        return ToolError(_BUSY)
+    return TimeoutError() if done.fate == "timeout" else done.error
 
 
 def _strategy(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import inspect
 import queue
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kairos.agents.beside import Beside
 from kairos.agents.calls import Do, Done, Steps, carry_out
-from kairos.agents.engagement import Engagement, ToolProgress, ToolStarted, joined
+from kairos.agents.engagement import Engagement, ToolProgress, ToolStarted
 from kairos.agents.events import Decided, ToolFinished
 from kairos.agents.loop import Called
+from kairos.agents.running import Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -29,14 +29,11 @@ __all__ = ["Crew"]
 _LOOK = 0.05
 """How often, in seconds, a flag is looked at that tells nobody of its change."""
 
-_UNREAD = 1000
-"""How many partial results a generator may be ahead of whoever reads them."""
-
 
 class _Job:
     """One call on its way: its steps, and what of it is running."""
 
-    __slots__ = ("began", "call", "deadline", "doing", "gone", "steps", "stop", "tries")
+    __slots__ = ("began", "call", "deadline", "doing", "gone", "steps", "stop", "tries", "waits")
 
     def __init__(self, call: ToolCall) -> None:
         self.call = call
@@ -46,6 +43,7 @@ class _Job:
         self.tries = 0
         self.began = 0.0
         self.deadline: float | None = None
+        self.waits = False
         self.stop: Callable[[], Any] | None = None
 
     def attempt(self) -> Callable[[], bool]:
@@ -131,6 +129,7 @@ class Crew:
         """Move a call on, up to what takes time."""
         engagement = self._engagement
         job.doing = job.stop = job.deadline = None
+        job.waits = False
         while job.steps is not None:
             try:
                 step = job.steps.send(done)
@@ -150,9 +149,11 @@ class Crew:
                 return
             elif alone and step.timeout is None and self._at_once(job, step):
                 turn.said.append(ToolStarted(job.call.id, job.call.name))
-                done = self._outcome(step)
-                if step.slots is not None:
-                    step.slots.leave()
+                try:
+                    done = self._outcome(step)
+                finally:
+                    if step.slots is not None:
+                        step.slots.leave()
             else:
                 self._place(turn, job, step)
                 return
@@ -199,20 +200,22 @@ class Crew:
         slots = step.slots
         if slots is None or slots.enter(placed):
             self._start(turn, job, step)
-        else:
-            job.stop = lambda: _withdraw(slots, placed)
+            return
+        job.waits, job.began = True, self._engagement.clock.monotonic()
+        job.deadline = None if step.timeout is None else job.began + step.timeout
+        job.stop = lambda: _withdraw(slots, placed)
 
     def _placed(self, turn: _Turn, job: _Job, step: Do) -> None:
-        if not job.gone:
+        if job.waits and job.doing is step and not job.gone:  # or else it has left it already
             self._start(turn, job, step)
 
     def _start(self, turn: _Turn, job: _Job, step: Do) -> None:
         engagement = self._engagement
-        job.doing, job.began = step, engagement.clock.monotonic()
+        job.doing, job.began, job.waits = step, engagement.clock.monotonic(), False
         job.deadline = None if step.timeout is None else job.began + step.timeout
         if step.kind == "tool":
             turn.said.append(ToolStarted(job.call.id, job.call.name))
-        running = _Running(self, step)
+        running = Running(step, self._loop)
         job.stop = running.cancel
 
         def tell(value: Any) -> None:
@@ -281,7 +284,8 @@ class Crew:
         for job in turn.jobs.values():
             if job.deadline is not None and now >= job.deadline:
                 self._give_up(job)
-                self._over(turn, job, Done(fate="timeout", seconds=now - job.began))
+                fate: Literal["busy", "timeout"] = "busy" if job.waits else "timeout"
+                self._over(turn, job, Done(fate=fate, seconds=now - job.began))
         return "seconds" if until is not None and now >= until else None
 
     def _give_up(self, job: _Job) -> None:
@@ -317,84 +321,3 @@ def _withdraw(slots: Slots, wake: Callable[[], None]) -> None:
 
 def _nothing() -> None:
     """Wait for nothing: whoever passes this asks again in another way."""
-
-
-class _Running:
-    """A function that runs on a thread; what it returns may go on on the event loop."""
-
-    def __init__(self, crew: Crew, step: Do) -> None:
-        self._crew = crew
-        self._step = step
-        self._lock = threading.Lock()
-        self._cancelled = False
-        self._placed = step.slots is not None
-        self._stop: Callable[[], Any] | None = None
-        self.unread = threading.Semaphore(_UNREAD)
-
-    def outcome(self, tell: Callable[[Any], None]) -> tuple[Any, BaseException | None]:
-        """Return the value or the error; partial results are told as they come."""
-        try:
-            value = self._step.function()
-            if inspect.isgenerator(value):
-                return self._drained(value, tell), None
-            if inspect.isasyncgen(value):
-                value = _drained_async(value, tell)
-            if inspect.isawaitable(value):
-                return self._awaited(value), None
-        except BaseException as error:  # noqa: BLE001 - a tool may raise anything at all
-            return None, error
-        return value, None
-
-    def _drained(self, parts: Any, tell: Callable[[Any], None]) -> Any:
-        found = []
-        try:
-            for part in parts:
-                while not (self._cancelled or self.unread.acquire(timeout=_LOOK)):
-                    pass
-                if self._cancelled:
-                    break
-                found.append(part)
-                tell(part)
-        finally:
-            parts.close()
-        return joined(found)
-
-    def _awaited(self, value: Any) -> Any:
-        with self._lock:
-            if self._cancelled:  # the loop may be gone already
-                if inspect.iscoroutine(value):
-                    value.close()
-                return None
-            future = self._crew._loop().submit(value)  # noqa: SLF001 - the crew's own work
-            self._stop = future.cancel
-        return future.result()
-
-    def cancel(self) -> None:
-        """End it, where it can be ended from outside; its place is free in any case.
-
-        A thread that is stuck would otherwise keep everybody out for ever.
-        """
-        with self._lock:
-            self._cancelled = True
-            if self._stop is not None:
-                self._stop()
-        self.leave()
-
-    def leave(self) -> None:
-        """Give the place back, once."""
-        with self._lock:
-            placed, self._placed = self._placed, False
-        if placed and self._step.slots is not None:
-            self._step.slots.leave()
-
-
-async def _drained_async(parts: Any, tell: Callable[[Any], None]) -> Any:
-    found = []
-    try:
-        async for part in parts:
-            found.append(part)
-            tell(part)
-            await asyncio.sleep(0)  # it may be one that never waits, and could not be cancelled
-    finally:
-        await parts.aclose()
-    return joined(found)

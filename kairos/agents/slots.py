@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Slots"]
+__all__ = ["Place", "Slots"]
 
 
 class Slots:
@@ -57,3 +57,40 @@ class Slots:
             except ValueError:
                 return False
             return True
+
+
+class Place:
+    """One of the places, held by all that runs in it until the last of it has really ended.
+
+    What was given up may go on for long: a thread cannot be ended from outside.
+    """
+
+    __slots__ = ("_held", "_left", "_lock", "_slots")
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._lock = threading.Lock()
+        self._held: set[object] = set()
+        self._left = False
+
+    def share(self) -> Callable[[], None] | None:
+        """Hold it as well; returns what gives up this hold, once, on whichever thread.
+
+        None says that it was left already, and nothing may run in it any more.
+        """
+        hold = object()
+        with self._lock:
+            if self._left:
+                return None
+            self._held.add(hold)
+
+        def release() -> None:
+            with self._lock:
+                if hold not in self._held:
+                    return
+                self._held.discard(hold)
+                last = self._left = not self._held
+            if last:
+                self._slots.leave()
+
+        return release

@@ -44,7 +44,8 @@ class Tool:
 
     `effect` says what it does to the world: `read`, `write` (the default, since nothing is known
     of it), or `external` for what leaves this system.  `timeout` is in seconds, `max_calls` counts
-    within one task, `concurrency` within the whole process.  `touches` are words of
+    within one task, `concurrency` how many run at once in the whole process, until they have really
+    ended; who finds no place within `timeout` seconds is not run.  `touches` are words of
     `Step(touches=...)`.  A result longer than `max_chars` is cut; `untrusted=True` defuses
     whatever in it imitates the controls of a conversation.
 

@@ -21,7 +21,10 @@ async def place(slots: Slots) -> None:
     free: asyncio.Future[None] = loop.create_future()
 
     def wake() -> None:
-        loop.call_soon_threadsafe(_set, free)
+        try:
+            loop.call_soon_threadsafe(_set, free)
+        except RuntimeError:  # the loop is closed: nobody waits there any longer
+            slots.leave()
 
     if slots.enter(wake):
         return
@@ -38,8 +41,11 @@ def _set(free: asyncio.Future[None]) -> None:
         free.set_result(None)
 
 
-async def on_a_thread(function: Callable[[], Any]) -> Any:
-    """Call a function on a thread of its own, which nobody joins if it gets stuck."""
+async def on_a_thread(function: Callable[[], Any], ended: Callable[[], None] | None = None) -> Any:
+    """Call a function on a thread of its own, which nobody joins if it gets stuck.
+
+    `ended` is called when the function has, on its thread.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
@@ -63,6 +69,9 @@ async def on_a_thread(function: Callable[[], Any]) -> Any:
             error = raised
         except BaseException as raised:  # noqa: BLE001 - the loop must not take it for its own end
             error = RuntimeError(type(raised).__name__)
+        finally:
+            if ended is not None:
+                ended()
         try:
             loop.call_soon_threadsafe(settle, value, error)
         except RuntimeError:  # the loop is closed: nobody waits any longer
