@@ -106,6 +106,7 @@ def area(width: int) -> int:
     raise ValueError("sk-ant-api03-" + "x" * 90)
 
 tools = [search, delete]
+none = []
 double = Step("double", lambda ctx: ctx.inputs["n"] * 2)
 flow = Workflow("flow", [double], inputs=Schema({"n": int}))
 
@@ -274,8 +275,13 @@ def test_the_task_has_parts_and_one_may_come_from_standard_input() -> None:
         (["go", "--session", "x"], "--session needs the store"),
         (["go", "--yes", "--mode", "supervised"], "take one"),
         (["go", "--instructions", "@missing.txt"], "no such file: missing.txt"),
-        (["go", "--max-iterations", "0"], "the limit of iterations is none"),
-        (["go", "--max-usd", "-1"], "the limit of usd is none"),
+        (["go", "--max-iterations", "0"], "--max-iterations is no limit"),
+        (["go", "--max-usd", "-1"], "--max-usd is no limit"),
+        (["go", "--max-usd", "nan"], "--max-usd is no limit"),
+        (["go", "--max-tokens", "0"], "--max-tokens is no limit"),
+        (["go", "--tools", ","], "--tools names nothing"),
+        (["go", "--guards", ""], "--guards names nothing"),
+        (["go", "--allow", "zz"], "--allow names no tool"),
         (["go", "--mcp", "'"], "--mcp names no program"),
         (["go", "--output-contract", "Verdict"], "--output-contract names no model"),
     ],
@@ -302,7 +308,14 @@ def test_wrong_usage_is_2_before_anything_is_asked(arguments: list[str], said: s
         (["--model", "acme:script.json", "--tools", "os:system"], "Python's own"),
         (["--model", "acme:script.json", "--tools", "tools:serch"], "there is no 'serch' in tools"),
         (["--model", "acme:script.json", "--tools", "tools.py"], "fix: tools.py:search"),
-        (["--model", "acme:script.json", "--tools", "tools:Verdict"], "is no tool"),
+        (["--model", "acme:script.json", "--tools", "tools:Verdict"], "tools:Verdict is no tool"),
+        (["--model", "acme:script.json", "--tools", "tools:none"], "tools:none is no tool"),
+        (["--model", "acme:script.json", "--tools", "tools"], "fix: tools:NAME"),
+        (["--model", "acme:script.json", "--guards", "tools:Verdict"], "Verdict is no guard"),
+        (
+            ["--model", "acme:script.json", "--output-contract", "tools:search"],
+            "--output-contract is not a contract",
+        ),
         (["--model", "acme:script.json", "--tools", "nobody"], "there is no tool 'nobody'"),
         (["--model", "acme:script.json", "--tools", "no*"], "no installed tool is named like no*"),
         (["--model", "acme:script.json", "--tools", "tools:search,tools:tools"], "two tools are"),
@@ -606,6 +619,15 @@ def test_a_conversation_may_be_piped() -> None:
     model = script("first", "second")
     done = agent("--interactive", "--model", model, stdin="one\n\ntwo\n")
     assert (done.exit_code, done.stdout) == (0, "first\nsecond\n")
+
+
+def test_a_conversation_that_breaks_has_failed_and_can_be_gone_on_with() -> None:
+    options = ("--store", "sqlite:kept.db", "--session", "s1")
+    done = agent("-I", "--model", script("first"), *options, stdin="one\nbreak\n")
+    assert (done.exit_code, done.stdout) == (1, "first\n")
+    assert "ValueError: no such thing" in done.stderr
+    assert "1 task · in all " in done.stderr
+    assert "--store sqlite:kept.db --session s1\n" in done.stderr
 
 
 def test_a_session_is_gone_on_with_later() -> None:

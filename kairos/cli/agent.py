@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -43,6 +44,18 @@ if TYPE_CHECKING:
     from kairos.cli.output import Relay
 
 __all__ = ["AgentOptions", "run_agent"]
+
+
+_LIMITS = (
+    "max_usd",
+    "max_iterations",
+    "max_tool_calls",
+    "max_seconds",
+    "max_total_tokens",
+    "max_tokens",
+)
+_OPTIONS = {"output": "output-contract"}
+"""What an argument of agent() is called on the command line, where that is another name."""
 
 
 class AgentOptions(NamedTuple):
@@ -106,6 +119,14 @@ def _check(options: AgentOptions) -> None:
         )
     if options.yes and options.mode == "supervised":
         raise Stop("--yes allows what --mode supervised asks for: take one")
+    for name in _LIMITS:
+        limit = getattr(options, name)
+        if limit is not None and not limit > 0:
+            raise Stop(f"{_option(name)} is no limit", expected="more than 0", found=f"{limit:g}")
+
+
+def _option(name: str) -> str:
+    return f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
 
 
 def _told(error: KairosError) -> Stop:
@@ -118,7 +139,8 @@ def _told(error: KairosError) -> Stop:
             place = f"{error.where}: "
     fields = (error.expected, error.found, error.fix)
     expected, found, fix = (None if text is None else clean(text) for text in fields)
-    return Stop(clean(f"{place}{error.message}"), expected=expected, found=found, fix=fix)
+    message = re.sub(r"\b(\w+)= of agent\(\)", lambda found: _option(found[1]), error.message)
+    return Stop(clean(f"{place}{message}"), expected=expected, found=found, fix=fix)
 
 
 class _Work:
@@ -302,28 +324,37 @@ class _Work:
         """Do one task after another, until somebody has had enough."""
         from kairos.cli.agent_prompt import Prompt  # noqa: PLC0415 - for people only
 
-        options = self._options
         prompt = Prompt(self._stdout)
         tasks = 0
         if prompt.is_terminal:
             told = f"{self._asked.model}{self._between}session {clean(str(self._asked.session))}"
             self._screen.line(f"{told}{self._between}/exit or Ctrl-D leaves", "2")
-        while True:
-            said = task if task.strip() else prompt.read()
-            task = ""
-            if said is None:
-                break
-            result, code = self._done(said)
-            if code == TERMINATED:
-                return code
-            tasks += 1
-            if result is not None:
-                self._give(result)
+        try:
+            while True:
+                said = task if task.strip() else prompt.read()
+                task = ""
+                if said is None:
+                    break
+                result, code = self._done(said)
+                if code == TERMINATED:
+                    return code
+                tasks += 1
+                if result is not None:
+                    self._give(result)
+        except Stop as stop:
+            if tasks:
+                stop.code = 1  # something was done
+                self._leave(tasks)
+            raise
+        self._leave(tasks)
+        return 0
+
+    def _leave(self, tasks: int) -> None:
+        """Say what a conversation took, and how it is gone on with."""
         session = self._session
         self._screen.line(totals(tasks, session.usage, session.cost, between=self._between))
-        if options.store is not None:
+        if self._options.store is not None:
             self._screen.line(f"next: {self._following()}")
-        return 0
 
 
 class _Approving:

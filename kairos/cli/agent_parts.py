@@ -14,7 +14,7 @@ from kairos.cli.finding import listed
 from kairos.cli.loading import load
 from kairos.cli.output import Stop, clean
 from kairos.exceptions import ConfigError, KairosError
-from kairos.extensions import extensions, load_extension, load_extensions
+from kairos.extensions import GROUPS, extensions, load_extension, load_extensions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -98,28 +98,62 @@ def _is_module(name: str) -> bool:
     return ":" in name or name.endswith(".py")
 
 
-def _split(given: Iterable[str]) -> list[str]:
-    names = [name.strip() for each in given for name in each.split(",")]
-    return list(dict.fromkeys(name for name in names if name))
+def _split(given: Iterable[str], option: str) -> list[str]:
+    names: dict[str, None] = {}
+    for each in given:
+        several = [name.strip() for name in each.split(",")]
+        if not any(several):  # a variable of the shell that is not set, say
+            raise Stop(f"{option} names nothing", fix=f"leave {option} out")
+        names |= dict.fromkeys(filter(None, several))
+    return list(names)
 
 
 def tools_of(given: Sequence[str], modules: Modules) -> list[Any]:
     """Return the tools that were named, lists of them laid out, in the order of their names."""
     found: list[Any] = []
-    for name in _split(given):
+    for name in _split(given, "--tools"):
         if _is_module(name):
-            value = modules.member(name, "tool")
-            if isinstance(value, type):
-                raise Stop(f"{clean(name)} is no tool", found="a class")
-            found += _laid_out(value)
+            found += _laid_out(_member_of("kairos.tools", name, modules))
         elif _GLOB & {*name}:
             several = load_extensions("kairos.tools", allowlist=[name])
             if not several:
                 raise Stop(f"no installed tool is named like {clean(name)}")
             found += [each for one in several.values() for each in _laid_out(one)]
         else:
-            found += _laid_out(load_extension("kairos.tools", name))
+            found += _laid_out(_extension("kairos.tools", name))
     return found
+
+
+def _member_of(group: str, name: str, modules: Modules) -> Any:
+    """Return what a module holds under a name, if an extension of the group could be that too."""
+    kind, held = _kind(group), GROUPS[group]
+    value = modules.member(name, kind)
+    fault = held.fault(value)
+    if fault is not None:
+        raise Stop(
+            f"{clean(name)} is no {kind}",
+            expected=held.expected,
+            found=fault.removeprefix("which is "),
+        )
+    return value
+
+
+def _kind(group: str) -> str:
+    return group.removeprefix("kairos.").removesuffix("s")
+
+
+def _extension(group: str, name: str) -> Any:
+    """Load an extension.  Raises Stop where a module was meant, and ConfigError as loading does."""
+    beside = next((each for each in (f"{name}.py", name) if Path(each).exists()), None)
+    if beside is not None and not any(
+        name in (one.name, one.full_name) for one in extensions(group)
+    ):
+        raise Stop(
+            f"there is no {_kind(group)} '{clean(name)}' installed",
+            expected="the name of one that is, or a module and what it is called there",
+            fix=f"{clean(name.replace('/', '.'))}:NAME",
+        )
+    return load_extension(group, name)
 
 
 def _laid_out(value: Any) -> list[Any]:
@@ -129,8 +163,10 @@ def _laid_out(value: Any) -> list[Any]:
 def guards_of(given: Sequence[str], modules: Modules) -> list[Callable[..., Any]]:
     """Return the guards that were named."""
     return [
-        modules.member(name, "guard") if _is_module(name) else load_extension("kairos.guards", name)
-        for name in _split(given)
+        _member_of("kairos.guards", name, modules)
+        if _is_module(name)
+        else _extension("kairos.guards", name)
+        for name in _split(given, "--guards")
     ]
 
 
