@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import enum
+import functools
+import importlib
 import json
 import re
 import sqlite3
@@ -14,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from isolated_actions import surroundings
 from kairos import (
@@ -367,7 +372,7 @@ def test_an_entry_that_breaks_the_contract_of_today_is_not_used() -> None:
     workflow = Workflow("w", [act], cache=cache)
     workflow.run()
     (key,) = cache.kept
-    cache.kept[key] = _written(b'{"points":70}', {}, None)
+    cache.kept[key] = _written(key, b'{"points":70}', {}, 0.0)
     result = workflow.run()
     assert result.output == {"points": 7}
     assert not result.step_results["score"].cached
@@ -390,7 +395,7 @@ def test_an_entry_that_the_validators_of_today_refuse_is_not_used() -> None:
     assert workflow.run().output == 8
     assert workflow.run().step_results["n"].cached
     (key,) = cache.kept
-    cache.kept[key] = _written(b"7", {}, None)
+    cache.kept[key] = _written(key, b"7", {}, 0.0)
     assert workflow.run().output == 8
 
 
@@ -399,7 +404,7 @@ def test_an_entry_that_writes_what_its_step_may_not_is_not_used() -> None:
     workflow = Workflow("w", [Step("a", lambda ctx: 1, read_keys=[], cache=True)], cache=cache)
     workflow.run()
     (key,) = cache.kept
-    cache.kept[key] = _written(b"1", {"admin": b"true"}, None)
+    cache.kept[key] = _written(key, b"1", {"admin": b"true"}, 0.0)
     result = workflow.run()
     assert (result.output, "admin" in result.final_state) == (1, False)
 
@@ -407,7 +412,7 @@ def test_an_entry_that_writes_what_its_step_may_not_is_not_used() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_an_entry_that_none_wrote(junk: bytes) -> None:
-    read = _read(junk, 0.0)
+    read = _read("key", junk)
     assert read is None or all(json.loads(raw) is not ... for raw in (read[0], *read[1].values()))
 
 
@@ -424,10 +429,12 @@ def test_an_entry_is_read_as_it_was_written_or_not_at_all(
     output: Any, writes: dict[str, Any], cut: int
 ) -> None:
     raw = {key: json.dumps(value).encode() for key, value in writes.items()}
-    kept = _written(json.dumps(output).encode(), raw, None)
-    assert _read(kept, 0.0) == (json.dumps(output).encode(), raw)
+    kept = _written("key", json.dumps(output).encode(), raw, 7.0)
+    assert _read("key", kept) == (json.dumps(output).encode(), raw, 7.0)
+    assert _read("another key", kept) is None
     if cut < len(kept):
-        assert _read(kept[:cut], 0.0) is None
+        assert _read("key", kept[:cut]) is None
+        assert _read("key", kept[:cut] + bytes([kept[cut] ^ 1]) + kept[cut + 1 :]) is None
 
 
 # -- secrets --------------------------------------------------------------------------------------
@@ -658,3 +665,337 @@ def test_a_run_on_the_command_line_says_how_much_was_found(tmp_path: Path) -> No
     assert first.stdout == second.stdout == "[2, 4, 6]\n"
     assert "cached" not in first.stderr
     assert "3 cached" in second.stderr
+
+
+# -- what would be a wrong value -------------------------------------------------------------------
+
+
+class Times:
+    """An object that is called, with what it holds in every place that an object has."""
+
+    shared = 1
+
+    def __init__(self, inner: Any, by: int) -> None:
+        functools.update_wrapper(self, inner)
+        self.inner, self.by = inner, by
+
+    def __call__(self, ctx: StepContext) -> Any:
+        return self.inner(ctx) * self.by * self.shared
+
+
+class Hidden:
+    __slots__ = ("__by",)
+
+    def __init__(self, by: int) -> None:
+        self.__by = by
+
+    def __call__(self, ctx: StepContext) -> Any:
+        return ctx.inputs["x"] * self.__by
+
+
+@dataclasses.dataclass
+class Late:
+    name: str
+
+    def __call__(self, ctx: StepContext) -> Any:
+        return ctx.inputs["x"] * self.by  # type: ignore[attr-defined]
+
+
+class Listed(list[Any]):
+    def __call__(self, ctx: StepContext) -> Any:
+        return ctx.inputs["x"] * self.by  # type: ignore[attr-defined]
+
+
+def held_late(made: Any, by: int) -> Any:
+    made.by = by
+    return made
+
+
+def of_a_class(by: int) -> Any:
+    class Action:
+        factor = by
+
+        def __call__(self, ctx: StepContext) -> Any:
+            return ctx.inputs["x"] * self.factor
+
+    return Action()
+
+
+def of_a_number(by: int) -> Any:
+    class Number(int):
+        def __call__(self, ctx: StepContext) -> Any:
+            return ctx.inputs["x"] * by
+
+    return Number(1)
+
+
+def of_a_dict(by: int) -> Any:
+    class Named(dict[str, Any]):
+        def __call__(self, ctx: StepContext) -> Any:
+            return ctx.inputs["x"] * by
+
+    return Named()
+
+
+def of_a_call(by: int) -> Any:
+    def call(self: Any, ctx: StepContext) -> Any:
+        return ctx.inputs["x"] * self.factor
+
+    return type("Action", (), {"factor": by, "__call__": call})()
+
+
+def of_an_attribute(by: int) -> Any:
+    def action(ctx: StepContext) -> Any:
+        return ctx.inputs["x"] * action.factor  # type: ignore[attr-defined]
+
+    action.factor = by  # type: ignore[attr-defined]
+    return action
+
+
+def of_a_default_factory(by: int) -> Any:
+    table: dict[str, int] = collections.defaultdict(lambda: by)
+    return lambda ctx: ctx.inputs["x"] * table["any"]
+
+
+def of_an_enum(by: int) -> Any:
+    kind = enum.Enum("kind", {"only": by})
+    return lambda ctx: ctx.inputs["x"] * kind["only"].value
+
+
+def of_a_cached_property(by: int) -> Any:
+    def factor() -> int:
+        return by
+
+    class Action:
+        @functools.cached_property
+        def factor(self) -> int:
+            return factor()
+
+        def __call__(self, ctx: StepContext) -> Any:
+            return ctx.inputs["x"] * self.factor
+
+    return Action()
+
+
+def of_what_was_typed_in(by: int) -> Any:
+    room: dict[str, Any] = {"__name__": "__main__"}
+    code = f"class A:\n by = {by}\n def __call__(self, ctx): return ctx.inputs['x'] * self.by\n"
+    exec(code, room)  # noqa: S102
+    return room["A"]()
+
+
+def first(ctx: StepContext) -> Any:
+    return ctx.inputs["x"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda by: Times(first, by),
+        Hidden,
+        lambda by: held_late(Late("one"), by),
+        lambda by: held_late(Listed(), by),
+        of_a_class,
+        of_a_number,
+        of_a_dict,
+        of_a_call,
+        of_an_attribute,
+        of_a_default_factory,
+        of_an_enum,
+        of_a_cached_property,
+        of_what_was_typed_in,
+    ],
+)
+def test_actions_that_differ_in_one_place_do_not_find_each_others_outputs(made: Any) -> None:
+    cache = MemoryCache()
+    steps = [Step("times", made(by), read_keys=["x"], cache=True) for by in (2, 5, 2)]
+    results = [Workflow("w", [each], cache=cache).run({"x": 3}) for each in steps]
+    assert [each.output for each in results] == [6, 15, 6]
+    assert [each.step_results["times"].cached for each in results] == [False, False, True]
+
+
+def test_a_dict_in_another_order_is_another() -> None:
+    def made(table: dict[str, int]) -> Step:
+        return Step("keys", lambda ctx: list(table), read_keys=[], cache=True)
+
+    assert len(keys_of(made({"a": 1, "b": 2}), made({"b": 2, "a": 1}))) == 2
+
+
+RATE = 2
+
+
+def test_a_name_that_stands_for_something_else_later_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = Times(first, 2)
+    rated = Step("rated", lambda ctx: ctx.inputs["x"] * RATE, read_keys=["x"], cache=True)
+    workflow = Workflow("w", [rated, Step("held", held, read_keys=["x"], cache=True)])
+
+    def outputs() -> list[Any]:
+        result = workflow.run({"x": 3})
+        return [result.step_results[name].output for name in ("rated", "held")]
+
+    assert outputs() == [6, 6]
+    monkeypatch.setattr(sys.modules[__name__], "RATE", 5)
+    held.by = 5
+    assert outputs() == [15, 15]
+    held.shared = 10
+    assert outputs() == [15, 150]
+
+
+def test_a_function_of_a_module_of_ones_own_counts_however_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        "import prices_of_mine\n"
+        "def outside(ctx): return prices_of_mine.of(ctx.inputs['x'])\n"
+        "def inside(ctx):\n    import prices_of_mine as p\n    return p.of(ctx.inputs['x'])\n"
+        "def bare(ctx):\n    from prices_of_mine import of\n    return of(ctx.inputs['x'])\n"
+    )
+    (tmp_path / "prices_of_mine.py").write_text("def of(x): return x * 2\n")
+    (tmp_path / "actions_of_mine.py").write_text(text)
+    actions = importlib.import_module("actions_of_mine")
+    prices = importlib.import_module("prices_of_mine")
+    cache = MemoryCache()
+    outputs = []
+    for of in (prices.of, lambda x: x * 5):
+        monkeypatch.setattr(prices, "of", of)
+        for name in ("outside", "inside", "bare"):
+            made = Step(name, getattr(actions, name), read_keys=["x"], cache=True)
+            outputs.append(Workflow("w", [made], cache=cache).run({"x": 3}).output)
+    assert outputs == [6, 6, 6, 15, 15, 15]
+
+
+def test_a_file_that_was_edited_after_its_import_is_not_taken_for_what_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    file = tmp_path / "edited_of_mine.py"
+    file.write_text("def f(ctx): return ctx.inputs['x'] * 2\n")
+    module = importlib.import_module("edited_of_mine")
+    file.write_text("def f(ctx): return ctx.inputs['x'] * 555\n")
+    cache = MemoryCache()
+    outputs = []
+    for _ in range(2):
+        made = Step("f", module.f, read_keys=["x"], cache=True)
+        outputs.append(Workflow("w", [made], cache=cache).run({"x": 1}).output)
+        importlib.reload(module)  # as the next process would
+    assert outputs == [2, 555]
+
+
+def plus(by: int) -> Any:
+    class Plus(BaseModel):
+        v: int
+
+        @field_validator("v")
+        @classmethod
+        def _moved(cls, v: int) -> int:
+            return v if v > 100 else v + by
+
+    return Plus
+
+
+def test_contracts_of_one_schema_and_other_validators_are_not_the_same() -> None:
+    def made(by: int) -> list[Step]:
+        kind = plus(by)
+
+        def read(x: Any) -> int:
+            return int(x.v)
+
+        read.__annotations__ = {"x": kind, "return": int}
+        returning = Step("b", lambda ctx: {"v": 1}, read_keys=[], output_contract=kind, cache=True)
+        return [Step("a", read, cache=True), returning]
+
+    cache = MemoryCache()
+    found = []
+    for by in (200, 300):
+        for each in made(by):
+            result = Workflow("w", [each], cache=cache).run({"x": {"v": 1}})
+            found.append(result.output)
+    assert found == [201, {"v": 201}, 301, {"v": 301}]
+
+
+def test_what_its_contract_makes_another_value_is_not_used() -> None:
+    cache = Counted()
+    made = Step("n", lambda ctx: {"v": 1}, read_keys=[], output_contract=plus(200), cache=True)
+    workflow = Workflow("w", [made], cache=cache)
+    assert workflow.run().output == {"v": 201}
+    (key,) = cache.kept
+    cache.kept[key] = _written(key, b'{"v":7}', {}, 0.0)
+    result = workflow.run()
+    assert (result.output, result.step_results["n"].cached) == ({"v": 201}, False)
+
+
+def test_where_an_element_stands_counts_where_its_action_can_see_it(cache: StepCache) -> None:
+    def act(ctx: StepContext) -> str:
+        return f"{ctx.item} at {ctx.item_index}"
+
+    made = Step("told", act, foreach="xs", read_keys=["xs"], cache=True)
+    workflow = Workflow("w", [made], cache=cache)
+    for _ in range(2):
+        assert workflow.run({"xs": ["a", "a"]}).output == ["a at 0", "a at 1"]
+
+
+def test_the_time_that_a_step_says_today_holds_for_what_was_kept_before(cache: StepCache) -> None:
+    clock = ManualClock()
+
+    def cached(option: Any) -> bool:
+        made = Step("one", lambda ctx: 1, read_keys=[], cache=option)
+        return Workflow("w", [made], cache=cache, clock=clock).run().step_results["one"].cached
+
+    assert [cached(True), cached(True)] == [False, True]
+    clock.advance(100)
+    assert [cached(Cache(ttl=101)), cached(Cache(ttl=10)), cached(Cache(ttl=10))] == [
+        True, False, True,
+    ]  # fmt: skip
+
+
+def test_what_was_kept_before_the_clock_was_set_back_does_not_last_longer() -> None:
+    cache = MemoryCache()
+
+    def cached(now: float) -> bool:
+        made = Step("one", lambda ctx: 1, read_keys=[], cache=Cache(ttl=10))
+        clock = ManualClock(now)
+        return Workflow("w", [made], cache=cache, clock=clock).run().step_results["one"].cached
+
+    assert [cached(1000.0), cached(1005.0), cached(500.0), cached(505.0)] == [
+        False, True, False, True,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("found", ["text", 3, bytearray(b"x"), [b"x"], OSError(5, "disk")])
+def test_whatever_a_cache_of_somebody_elses_does_no_step_fails(found: Any) -> None:
+    class Odd:
+        at_rest = False
+
+        def get(self, _key: str, /) -> Any:
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        def put(self, _key: str, _value: bytes, /) -> None:
+            raise RuntimeError("secret-text")
+
+    made = Step("one", lambda ctx: 1, read_keys=[], cache=True)
+    result = Workflow("w", [made], cache=Odd()).run()
+    assert result.output == 1
+    assert "nothing was kept" in str(result.warnings)
+    assert "secret-text" not in str(result.warnings)
+
+
+def test_an_output_that_repeats_a_secret_that_was_read_is_not_kept_in_a_file(
+    tmp_path: Path,
+) -> None:
+    def act(ctx: StepContext) -> Any:
+        return {"said": [f"hello {ctx.inputs['my_pin']['code']}"]}
+
+    with SQLiteCache(tmp_path / "c.db") as cache:
+        made = Step("greet", act, read_keys=["my_pin"], cache=True)
+        workflow = Workflow("w", [made], cache=cache, sensitive_keys=["my_pin"])
+        result = workflow.run({"my_pin": {"code": "open sesame"}})
+        assert "looks like a secret" in str(result.warnings)
+        assert len(cache) == 0
+        assert workflow.run({"my_pin": {"code": "-"}}).warnings == []
+        assert len(cache) == 1

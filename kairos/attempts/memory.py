@@ -18,16 +18,17 @@ from kairos.contracts.encoding import decode
 from kairos.exceptions import StateError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from kairos.attempts.work import Recipe, Work
+    from kairos.attempts.work import Identity, Recipe, Work
     from kairos.context import StepContext
     from kairos.ports import StepCache
     from kairos.security import Redactor
 
 __all__ = ["StepMemory"]
 
-_FORMAT = 1
+_FORMAT = 2
+_SHORTEST = 4  # characters: a shorter text is found in most others
 
 
 class StepMemory:
@@ -40,23 +41,31 @@ class StepMemory:
         self._cache = cache
         self._time = time
         self._redactor = redactor
+        # what each step was when the run first came to it
+        self._identities: dict[Identity, str | None] = {}
         # the last scope of each step: elements of a foreach share it, and it may be large
-        self._shared: dict[str, tuple[Mapping[str, bytes], bytes]] = {}
+        self._shared: dict[Identity, tuple[Mapping[str, bytes], bytes]] = {}
 
     def find(self, work: Work, context: StepContext) -> Outcome | None:
         """Return what the same work brought before, held to its contracts; None if nothing did."""
+        key = self._key(work)
+        if key is None:
+            context.warn("nothing tells any more when its action changes: the cache is not used")
+            return None
         try:
-            kept = self._cache.get(self._key(work))
-        except StoreError as error:
-            context.warn(f"nothing was looked up in the cache: {error.message}")
+            kept = self._cache.get(key)
+        except Exception as error:  # noqa: BLE001 - a cache of somebody else's may raise anything
+            context.warn(f"nothing was looked up in the cache: {_told(error)}")
             return None
-        read = None if kept is None else _read(kept, self._time())
-        if read is None:
+        read = None if kept is None else _read(key, kept)
+        if read is None or not self._is_in_time(work, read[2]):
             return None
-        output, writes = read
+        output, writes, _ = read
         refused, deadline = len(work.refusals), work.fence.deadline
         outcome = recheck(Outcome(work, output), context)
-        if outcome.failure is not None or any(k not in work.recipe.write_keys for k in writes):
+        # of an output that its contract makes another one, nobody knows whether it is what was kept
+        same = outcome.failure is None and outcome.output == output
+        if not same or any(k not in work.recipe.write_keys for k in writes):
             del work.refusals[refused:]  # its action is asked instead, as if nothing had been
             work.fence.deadline = deadline
             return None
@@ -70,34 +79,59 @@ class StepMemory:
         if outcome.failure is not None or outcome.skipped or outcome.output is None:
             return
         name, writes = work.recipe.name, outcome.writes or work.writes
-        if self._cache.at_rest and self._is_secret({**writes, name: outcome.output}):
+        if self._cache.at_rest and self._is_secret({**writes, name: outcome.output}, work):
             context.warn("its output holds what looks like a secret, and is not kept in the cache")
             return
+        key = self._key(work)
+        if key is None:
+            return
+        try:
+            self._cache.put(key, _written(key, outcome.output, writes, self._time()))
+        except Exception as error:  # noqa: BLE001 - a cache of somebody else's may raise anything
+            context.warn(f"nothing was kept in the cache: {_told(error)}")
+
+    def _is_in_time(self, work: Work, kept: float) -> bool:
+        """Say whether an entry may still be used; one from after now is of a clock that was set."""
         option = work.recipe.step.config.cache
         ttl = option.ttl if isinstance(option, Cache) else None
-        expires = None if ttl is None else self._time() + ttl
-        try:
-            self._cache.put(self._key(work), _written(outcome.output, writes, expires))
-        except StoreError as error:
-            context.warn(f"nothing was kept in the cache: {error.message}")
+        return ttl is None or 0 <= self._time() - kept < ttl
 
-    def _is_secret(self, values: Mapping[str, bytes]) -> bool:
+    def _is_secret(self, values: Mapping[str, bytes], work: Work) -> bool:
         plain = {key: decode(raw) for key, raw in values.items()}
-        return bool(self._redactor.redact(plain) != plain)
+        if self._redactor.redact(plain) != plain:
+            return True
+        read = {key: work.inputs[key] for key in work.inputs if self._redactor.is_sensitive(key)}
+        if work.item is not None and (over := work.recipe.step.config.foreach) in read:
+            read[over] = work.item
+        secrets = [each for raw in read.values() for each in _texts(decode(raw))]
+        return any(each in text for text in _texts(plain) for each in secrets)
 
-    def _key(self, work: Work) -> str:
-        digest = hashlib.sha256(self._scope(work))
+    def _key(self, work: Work) -> str | None:
+        scope = self._scope(work)
+        if scope is None:
+            return None
+        digest = hashlib.sha256(scope)
         if work.item is not None:
             digest.update(b"item")
             digest.update(work.item)
+            if not _sees_only_what_it_names(work.recipe):
+                digest.update(b" at %d" % (work.item_index or 0))
         return digest.hexdigest()
 
-    def _scope(self, work: Work) -> bytes:
+    def _scope(self, work: Work) -> bytes | None:
         recipe = work.recipe
-        before = self._shared.get(recipe.name)
+        identity = recipe.identity
+        if identity is None:
+            return None
+        before = self._shared.get(identity)
         if before is not None and before[0] is work.inputs:
             return before[1]
-        digest = hashlib.sha256(f"{_FORMAT} {recipe.identity} ".encode())
+        if identity not in self._identities:
+            self._identities[identity] = identity.now()
+        told_apart = self._identities[identity]
+        if told_apart is None:
+            return None
+        digest = hashlib.sha256(f"{_FORMAT} {told_apart} ".encode())
         whole = None if work.item is None else _list_of_elements(recipe)
         for key in sorted(work.inputs):
             if key != whole:
@@ -106,8 +140,21 @@ class StepMemory:
                 digest.update(told)
                 digest.update(raw)
         made = digest.digest()
-        self._shared[recipe.name] = (work.inputs, made)
+        self._shared[identity] = (work.inputs, made)
         return made
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in plain data that are long enough to be known again."""
+    if isinstance(value, str) and len(value) >= _SHORTEST:
+        yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        yield from _texts(each)
+
+
+def _told(error: Exception) -> str:
+    return error.message if isinstance(error, StoreError) else type(error).__name__
 
 
 def _list_of_elements(recipe: Recipe) -> str | None:
@@ -116,34 +163,46 @@ def _list_of_elements(recipe: Recipe) -> str | None:
     over = step.config.foreach
     if over in step.signature.reads or over in step.prompted:
         return None
-    sees_only_what_it_names = step.prompt is not None or (
-        recipe.typed and step.signature.context is None
+    return over if _sees_only_what_it_names(recipe) else None
+
+
+def _sees_only_what_it_names(recipe: Recipe) -> bool:
+    """Say whether an action cannot look around: at other keys, or where its element stands."""
+    return recipe.step.prompt is not None or (
+        recipe.typed and recipe.step.signature.context is None
     )
-    return over if sees_only_what_it_names else None
 
 
-def _written(output: bytes, writes: Mapping[str, bytes], expires: float | None) -> bytes:
-    sizes = [[key, len(raw)] for key, raw in writes.items()]
-    head = {"v": _FORMAT, "expires": expires, "output": len(output), "writes": sizes}
-    return b"".join((json.dumps(head).encode(), b"\n", output, *writes.values()))
+def _written(key: str, output: bytes, writes: Mapping[str, bytes], kept: float) -> bytes:
+    sizes = [[name, len(raw)] for name, raw in writes.items()]
+    body = b"".join((output, *writes.values()))
+    head = {"v": _FORMAT, "kept": kept, "output": len(output), "writes": sizes}
+    told = json.dumps(head).encode()
+    return b"\n".join((_sum(key, told, body), told, body))
 
 
-def _read(kept: bytes, now: float) -> tuple[bytes, dict[str, bytes]] | None:
-    """Take an entry apart; None for one whose time is over, and for what is none."""
-    head, _, body = kept.partition(b"\n")
+def _sum(key: str, told: bytes, body: bytes) -> bytes:
+    """Return what shows that an entry is whole, and stands under the key that it was kept under."""
+    return hashlib.sha256(b"\n".join((key.encode(), told, body))).hexdigest().encode()
+
+
+def _read(key: str, kept: Any) -> tuple[bytes, dict[str, bytes], float] | None:
+    """Take an entry apart: output, writes, and when it was kept; None for what is none."""
     try:
-        told: Any = json.loads(head)
-        if told["v"] != _FORMAT or (told["expires"] is not None and told["expires"] <= now):
+        found, told, body = kept.split(b"\n", 2)
+        if found != _sum(key, told, body):
             return None
+        head: Any = json.loads(told)
         pieces: list[bytes] = []
         at = 0
-        for size in (told["output"], *(size for _, size in told["writes"])):
+        for size in (head["output"], *(size for _, size in head["writes"])):
             pieces.append(body[at : at + size])
             at += size
-        if at != len(body):
+        if head["v"] != _FORMAT or at != len(body):
             return None
         for piece in pieces:
             decode(piece)
-        return pieces[0], dict(zip((key for key, _ in told["writes"]), pieces[1:], strict=True))
-    except (ValueError, TypeError, KeyError, RecursionError, StateError):
+        names = (name for name, _ in head["writes"])
+        return pieces[0], dict(zip(names, pieces[1:], strict=True)), float(head["kept"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, StateError):
         return None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kairos.signature import Signature
     from kairos.step import Step
 
-__all__ = ["Memory", "Outcome", "Recipe", "Surroundings", "Tell", "Work"]
+__all__ = ["Identity", "Memory", "Outcome", "Recipe", "Surroundings", "Tell", "Work"]
 
 Tell: TypeAlias = Callable[["Work", Literal["input", "output"], "tuple[Fault, ...] | None"], None]
 _SHORT = 8
@@ -120,7 +120,7 @@ class Recipe:
         self.stuck_when_given_up = not self.on_loop and not self.isolated
         slow_check = bool(self.validators) and config.validation_timeout is not None
         self.beside = self.on_loop or self.isolated or slow_check or config.timeout is not None
-        self.identity: str | None = None
+        self.identity: Identity | None = None
         self.budgeted = config.budget is not None or config.item_budget is not None
         for budget in (config.budget, config.item_budget):
             if budget is not None and budget.seconds is not None:
@@ -156,6 +156,14 @@ class Recipe:
 def _looked_up(keys: tuple[str, ...]) -> Collection[str]:
     """Return keys that are looked up fast: a short tuple is, and the collector never walks it."""
     return keys if len(keys) <= _SHORT else frozenset(keys)
+
+
+class Identity(Protocol):
+    """What a cached step is; see `kairos.engine.identity`."""
+
+    def now(self) -> str | None:
+        """Return a digest of it as it is now; None where nothing tells."""
+        ...
 
 
 class Memory(Protocol):

@@ -1,8 +1,8 @@
 """What a cached step is, as far as its outputs go: they are found again while it stays the same.
 
-An identity is a digest of the step's name, its version, its output contract, and its action.  An
-action that says what it is (an adapter's: model, prompt, options) is believed; of a function it is
-the source and all that this names, of an object its class and what it holds.
+An identity is a digest of the step's name, its version, its contracts, and its action.  An action
+that says what it is (an adapter's: model, prompt, options) is believed; of a function it is the
+source and all that this names, of an object its class and what it holds.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from kairos.attempt import Recipe
+    from kairos.contracts.contract import Contract
     from kairos.engine.options import RunOptions
     from kairos.ports import StepCache
     from kairos.step import Step
+    from kairos.verify.lock.fingerprints import Watched
 
 __all__ = ["identify", "memory_of"]
 
@@ -47,40 +49,70 @@ def identify(recipes: Iterable[Recipe], cache: StepCache, sensitive_keys: tuple[
         if isinstance(step.config.cache, Cache):
             if cache.at_rest:
                 _refuse_secrets(step, redactor_with(sensitive_keys).is_sensitive)
-            recipe.identity = _identity(step, step.config.cache.version)
+            recipe.identity = _StepIdentity(step, step.config.cache.version)
 
 
-def _identity(step: Step, version: str) -> str:
-    told = [step.name, version, _contract(step), _action(step, version)]
-    written = json.dumps(told, sort_keys=True, default=repr).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(written).hexdigest()
+class _StepIdentity:
+    """What a cached step is; looked at anew whenever a name of it stands for something else.
+
+    Raises ConfigError where nothing tells when its action changes, and no version is given.
+    """
+
+    __slots__ = ("_digest", "_fixed", "_step", "_version", "_watched")
+
+    def __init__(self, step: Step, version: str) -> None:
+        self._step, self._version = step, version
+        self._fixed = [step.name, version, [_contract(each) for each in _contracts(step)]]
+        self._watched: Watched | None = None
+        self._digest = self._told()
+        if self._digest is None:
+            raise ConfigError(
+                f"step '{step.name}' is cached, and nothing tells when its action changes",
+                where=step.place,
+                found=f"{type(step.action).__name__}, which holds what cannot be compared",
+                fix="give it a version, and change that with it: cache=Cache(version='1')",
+            )
+
+    def now(self) -> str | None:
+        """Return the digest of what it is now; None where nothing tells that any more."""
+        if self._watched is None or self._watched.changed():
+            self._digest = self._told()
+        return self._digest
+
+    def _told(self) -> str | None:
+        action = self._step.action
+        said = identity_said(action)
+        if said is None:
+            from kairos.verify.lock.fingerprints import watched  # noqa: PLC0415 - few are cached
+
+            self._watched = watched(action, ordered=True)
+            said = self._watched.digest
+            if said is None:
+                if not self._version:
+                    return None
+                said = [type(action).__module__, type(action).__qualname__]
+        told = [*self._fixed, said]
+        written = json.dumps(told, sort_keys=True, default=repr).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(written).hexdigest()
 
 
-def _action(step: Step, version: str) -> Any:
-    said = identity_said(step.action)
-    if said is not None:
-        return said
-    from kairos.verify.lock.fingerprints import fingerprint  # noqa: PLC0415 - few steps are cached
-
-    found = fingerprint(step.action)
-    if found is None and not version:
-        raise ConfigError(
-            f"step '{step.name}' is cached, and nothing tells when its action changes",
-            where=step.place,
-            found=f"{type(step.action).__name__}, which holds what cannot be compared",
-            fix="give it a version, and change that with it: cache=Cache(version='1')",
-        )
-    return found
+def _contracts(step: Step) -> list[Contract | None]:
+    """Return what makes of values what an action is handed, and of what it returns its output."""
+    contracts = step.contracts
+    handed = [contracts.parameters[key] for key in sorted(contracts.parameters)]
+    return [contracts.output, contracts.input, *handed]
 
 
-def _contract(step: Step) -> Any:
-    contract = step.contracts.output
+def _contract(contract: Contract | None) -> Any:
     if contract is None:
         return None
+    from kairos.verify.lock.fingerprints import fingerprint  # noqa: PLC0415 - few are cached
+
     try:
-        return contract.json_schema("serialization")
+        found = [contract.json_schema("serialization"), fingerprint(contract.adapter.core_schema)]
     except Exception:  # noqa: BLE001 - somebody else's type; what is found is checked all the same
         return contract.name
+    return found
 
 
 def _refuse_secrets(step: Step, is_secret: Callable[[str], bool]) -> None:
