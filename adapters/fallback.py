@@ -107,7 +107,8 @@ class Fallback:
         Raises ConfigError where they make different ones: what one was made with would be lost.
         """
         own = [made for model in self.models if (made := getattr(model, "request", None))]
-        first, *more = [made(prompt, **options) for made in own] or [Request(as_messages(prompt))]
+        asked: list[Request] = [made(prompt, **options) for made in own]
+        first, *more = asked or [Request(as_messages(prompt))]
         differing = [
             each.name
             for each in fields(Request)

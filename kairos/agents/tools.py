@@ -24,6 +24,9 @@ __all__ = ["Effect", "Tool", "ToolError", "as_tools", "tool", "workflow_tool"]
 
 Effect: TypeAlias = Literal["read", "write", "external"]
 _EFFECTS = ("read", "write", "external")
+_CONTEXT = "kairos.context"  # no input has such a name
+_LOOK = 0.05
+"""How often, in seconds, it is looked whether anybody waits for a nested run."""
 
 
 class ToolError(KairosError):
@@ -176,8 +179,9 @@ def workflow_tool(
 ) -> Tool:
     """Return a tool that runs a workflow: anything with `name`, `run` and `input_contract`.
 
-    Its declared inputs are the parameters and its output is the result.  Of a run that fails the
-    model is told nothing but that.  Raises ConfigError for a workflow that does not declare its
+    Its declared inputs are the parameters and its output is the result.  Of a run that fails, or
+    completes in part, the model is told nothing but that it failed.  When nobody waits for the call
+    any longer, the run is cancelled.  Raises ConfigError for a workflow that does not declare its
     inputs by a contract.
     """
     contract = getattr(workflow, "input_contract", None)
@@ -190,12 +194,16 @@ def workflow_tool(
         )
 
     def run(**inputs: Any) -> Any:
-        result = workflow.run(inputs)
-        if result.status != WorkflowStatus.COMPLETE:
+        context = inputs.pop(_CONTEXT, None)
+        try:
+            result = _result_of(workflow, inputs, context)
+        except Exception:  # noqa: BLE001 - its words are no more for the model than its events
+            result = None
+        if result is None or result.status != WorkflowStatus.COMPLETE:
             raise ToolError("the workflow failed")
         return result.output
 
-    return Tool(
+    made = Tool(
         run,
         name=options.pop("name", workflow.name),
         description=description or f"Runs the workflow {workflow.name}.",
@@ -203,6 +211,27 @@ def workflow_tool(
         parameters=contract,
         **options,
     )
+    made.signature = made.signature._replace(context=_CONTEXT)
+    return made
+
+
+def _result_of(workflow: Any, inputs: dict[str, Any], context: Any) -> Any:
+    """Run a workflow to its end, or until nobody waits for it: then it is cancelled."""
+    start = getattr(workflow, "start", None)
+    if context is None or not callable(start):
+        return workflow.run(inputs)
+    running: Any = start(inputs)
+    while True:
+        try:
+            return running.result(_LOOK)
+        except TimeoutError:
+            if not context.cancelled:
+                continue
+            running.cancel("the call was given up")
+            return running.result()
+        except KeyboardInterrupt:  # it is not on this thread, and would not hear of it
+            running.cancel("interrupted")
+            raise
 
 
 def _effect(given: Any, name: str, place: Any) -> Effect:
