@@ -412,6 +412,55 @@ def test_the_tools_of_an_mcp_server_are_tools() -> None:
     assert Path("deleted").read_text() == "/x"
 
 
+def test_two_mcp_servers_are_told_apart_by_the_names_they_are_given() -> None:
+    pytest.importorskip("mcp")
+    serve = shlex.join([*KAIROS, "mcp", "serve", "tools.py:delete"])
+    model = script(call("b_delete", path="/x"), "ok")
+    done = agent("go", "--model", model, "--mcp", serve, "--mcp", serve, "--yes")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "two servers have a tool 'delete'\n  fix: give each a name: --mcp" in done.stderr
+    done = agent("go", "--model", model, "--mcp", f"a={serve}", "--mcp", f"b={serve}", "--yes")
+    assert (done.exit_code, done.stdout) == (0, "ok\n"), done.stderr
+    assert "✓ b_delete  " in done.stderr
+
+
+def test_an_mcp_server_sees_the_variables_that_are_named_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("mcp")
+    source = """
+import os
+from kairos.agents import tool
+
+@tool(effect="read")
+def seen() -> list[str]:
+    return sorted(name for name in os.environ if name.startswith("ACME_"))
+"""
+    Path("seeing.py").write_text(source, encoding="utf-8")
+    for name in ("ACME_ONE", "ACME_TWO"):
+        monkeypatch.setenv(name, "a-secret-of-acme")
+    serve = shlex.join([*KAIROS, "mcp", "serve", "seeing.py"])
+    options = ("--mcp", serve, "--mcp-env", "ACME_TWO", "--yes", "--json")
+    done = agent("go", "--model", script(call("seen"), "ok"), *options)
+    assert json.loads(json.loads(done.stdout)["actions"][0]["output"]) == {"result": ["ACME_TWO"]}
+    assert "a-secret-of-acme" not in done.output
+    done = agent("go", "--model", script("never"), "--mcp", serve, "--mcp-env", "ACME_THREE")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--mcp-env names 'ACME_THREE', which the environment does not have" in done.stderr
+    done = agent("go", "--model", script("never"), "--mcp-env", "ACME_ONE")
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+def test_an_mcp_server_may_be_an_address() -> None:
+    pytest.importorskip("mcp")
+    done = agent("go", "--model", script("never"), "--mcp", "there=http://127.0.0.1:9/mcp")
+    assert done.exit_code == 2
+    assert "nobody answers at its address" in done.stderr
+    done = agent("go", "--model", script("never"), "--mcp", "http://example.org/mcp")
+    assert done.exit_code == 2
+    assert "https" in done.stderr
+
+
 @pytest.mark.parametrize(
     "turns, code, said",
     [

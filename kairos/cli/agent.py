@@ -22,6 +22,7 @@ from kairos.cli.agent_parts import (
     foreign,
     guards_of,
     instructions_of,
+    mcp_tools_of,
     model_of,
     store_of,
     task_of,
@@ -65,6 +66,7 @@ class AgentOptions(NamedTuple):
     model: str | None = None
     tools: Sequence[str] = ()
     mcp: Sequence[str] = ()
+    mcp_env: Sequence[str] = ()
     guards: Sequence[str] = ()
     allow: Sequence[str] = ()
     instructions: str = ""
@@ -187,8 +189,7 @@ class _Work:
         tools = tools_of(options.tools, modules)
         guards = guards_of(options.guards, modules)
         output = contract_of(options.output_contract, modules)
-        for command in options.mcp:
-            tools += held.enter_context(_server(command))
+        tools += mcp_tools_of(options.mcp, options.mcp_env, held)
         tools = list(as_tools(tools))
         if not options.yes and options.mode != "supervised":
             guards.append(supervised)
@@ -367,18 +368,6 @@ class _Approving:
     async def __call__(self, question: Question) -> Any:
         with self._screen.paused():
             return await self._ask(question)
-
-
-def _server(command: str) -> Any:
-    from kairos.agents.mcp import mcp_tools  # noqa: PLC0415 - for those who name one
-
-    try:
-        parts = shlex.split(command)
-    except ValueError:
-        parts = []
-    if not parts:
-        raise Stop("--mcp names no program", expected='--mcp "PROGRAM ARGUMENT ..."')
-    return mcp_tools(parts)
 
 
 def _plain(value: Any) -> Any:

@@ -35,7 +35,13 @@ def agent_command(  # noqa: PLR0917 - typer calls it by name
     ] = None,
     mcp: Annotated[
         list[str] | None,
-        typer.Option("--mcp", metavar="COMMAND", help="Start an MCP server, and use its tools."),
+        typer.Option(
+            "--mcp", metavar="[NAME=]COMMAND", help="Use an MCP server's tools; or a URL."
+        ),
+    ] = None,
+    mcp_env: Annotated[
+        list[str] | None,
+        typer.Option("--mcp-env", metavar="VARIABLES", help="What such a program may see."),
     ] = None,
     guards: Annotated[
         list[str] | None,
@@ -108,6 +114,7 @@ def agent_command(  # noqa: PLR0917 - typer calls it by name
                 model,
                 tuple(tools or ()),
                 tuple(mcp or ()),
+                tuple(mcp_env or ()),
                 tuple(guards or ()),
                 tuple(allow or ()),
                 instructions,

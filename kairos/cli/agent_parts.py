@@ -6,6 +6,9 @@ any other name is an extension.  Nothing is imported that was not named.
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +20,7 @@ from kairos.exceptions import ConfigError, KairosError
 from kairos.extensions import GROUPS, extensions, load_extension, load_extensions
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable, Iterable, Sequence
     from types import ModuleType
 
@@ -26,12 +30,14 @@ __all__ = [
     "foreign",
     "guards_of",
     "instructions_of",
+    "mcp_tools_of",
     "model_of",
     "store_of",
     "task_of",
     "tools_of",
 ]
 
+_NAMED_SERVER = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]{0,31})=")
 _GLOB = frozenset("*?[")
 _OF_A_STORE = ("append", "read", "fork", "sessions", "delete")
 
@@ -168,6 +174,53 @@ def guards_of(given: Sequence[str], modules: Modules) -> list[Callable[..., Any]
         else _extension("kairos.guards", name)
         for name in _split(given, "--guards")
     ]
+
+
+def mcp_tools_of(
+    given: Sequence[str], variables: Sequence[str], held: contextlib.ExitStack
+) -> list[Any]:
+    """Return the tools of MCP servers, which are open as long as `held` is.
+
+    Each is a command or an address, with `NAME=` before it or without: then `NAME_` goes before
+    the names of its tools.  Of the environment they see the variables that are named.
+    """
+    if not given:
+        if variables:
+            raise Stop("--mcp-env is for servers, and there is none", fix='--mcp "PROGRAM ..."')
+        return []
+    from kairos.agents.mcp import mcp_tools  # noqa: PLC0415 - for those who name one
+
+    seen = _split(variables, "--mcp-env")
+    for name in seen:
+        if name not in os.environ:
+            raise Stop(f"--mcp-env names '{clean(name)}', which the environment does not have")
+    found: dict[str, Any] = {}
+    for each in given:
+        named = _NAMED_SERVER.match(each)
+        prefix, place = (f"{named[1]}_", each[named.end() :]) if named else ("", each.strip())
+        if place.startswith(("https://", "http://")):
+            # it was typed here, by whoever also could start a program
+            server = mcp_tools(url=place, prefix=prefix, allow_localhost=True)
+        else:
+            server = mcp_tools(_words(place), prefix=prefix, env=seen)
+        for tool in held.enter_context(server):
+            if tool.name in found:
+                raise Stop(
+                    f"two servers have a tool '{clean(tool.name)}'",
+                    fix='give each a name: --mcp "NAME=PROGRAM ...", which goes before its tools',
+                )
+            found[tool.name] = tool
+    return list(found.values())
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    if not words:
+        raise Stop("--mcp names no program", expected='--mcp "PROGRAM ARGUMENT ..."')
+    return words
 
 
 def contract_of(given: str | None, modules: Modules) -> Any:
