@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -820,10 +821,13 @@ def test_a_failing_provider_is_told_without_its_words_and_without_the_key() -> N
     assert (told["exit"], told["error"]["kind"]) == (1, "unauthorized")
 
 
-def test_sigterm_ends_a_task_as_ctrl_c_does(opened: list[Terminal]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_asks_it_to_end_ends_a_task_as_ctrl_c_does(
+    opened: list[Terminal], number: signal.Signals
+) -> None:
     there = on_terminal(opened, "hang", "--model", script("never"))
     there.expect("It is by Ho")
-    there.process.terminate()
+    there.process.send_signal(number)
     assert there.end() == 143
     assert "stopped (interrupted)" in there.text
 

@@ -34,7 +34,7 @@ else:
 
     @contextlib.contextmanager
     def insisted() -> Iterator[None]:
-        """Have SIGINT and SIGTERM end whatever the main thread, which calls this, waits for."""
+        """Have what asks the program to end, end what its main thread, which calls this, waits for."""
         free = signal.getsignal(signal.SIGURG) in {signal.SIG_DFL, signal.SIG_IGN}
         hears, tells = os.pipe()
         os.set_blocking(tells, False)
@@ -66,7 +66,7 @@ else:
 
     def _insist(hears: int, whom: int, over: threading.Event) -> None:
         while came := os.read(hears, 64):
-            if not {signal.SIGINT, signal.SIGTERM} & {*came}:
+            if not {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} & {*came}:
                 continue
             for pause in _PAUSES:
                 if over.wait(pause):

@@ -160,7 +160,10 @@ def _driven(workflow: Workflow, inputs: dict[str, Any]) -> tuple[WorkflowResult,
 
 @contextlib.contextmanager
 def terminated() -> Iterator[list[int]]:
-    """Have SIGTERM stop a run as Ctrl-C does, so that the terminal and the log are left whole."""
+    """Have SIGTERM stop a run as Ctrl-C does, so that the terminal and the log are left whole.
+
+    SIGHUP too, lest a terminal that is closed leave behind what was started on it.
+    """
     told: list[int] = []
 
     def strike(number: int, frame: FrameType | None) -> None:
@@ -173,12 +176,15 @@ def terminated() -> Iterator[list[int]]:
     if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield told
         return
-    before = signal.signal(signal.SIGTERM, strike)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, strike)}
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # no nohup
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, strike)
     try:
         with insisted():
             yield told
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # --- the closing line
