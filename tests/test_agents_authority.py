@@ -22,6 +22,7 @@ from kairos.agents import (
     agent,
 )
 from kairos.agents.agent import Agent
+from kairos.exceptions import ConfigError
 from kairos.testing import CallTool, ScriptedModel
 
 CALLED: list[tuple[str, str]] = []
@@ -310,3 +311,81 @@ def test_what_a_guard_judges_is_what_the_tool_gets(run: Run) -> None:
 
     run(made(CallTool("delete", '{"path": "a", "path": "b"}'), guards=[watch]))
     assert [("delete", path) for path in seen] == CALLED
+
+
+# --- a guard that gets stuck
+
+
+class Hanging:
+    """A guard that does not answer until the test is over."""
+
+    def __init__(self, *, is_async: bool) -> None:
+        self.gate = threading.Event()
+        self.guard: Any = self._later if is_async else self._now
+
+    def _now(self, request: ToolRequest) -> Allow:
+        self.gate.wait(20)
+        return Allow()
+
+    async def _later(self, request: ToolRequest) -> Allow:
+        await asyncio.sleep(20)
+        return Allow()
+
+
+@DRIVERS
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("option", ["guards", "before_tool"])
+def test_a_guard_that_hangs_has_denied(run: Run, option: str, *, is_async: bool) -> None:
+    hanging = Hanging(is_async=is_async)
+    calls = (CallTool("delete", {"path": "a"}), CallTool("delete", {"path": "b"}))
+    more: Any = {option: [hanging.guard] if option == "guards" else hanging.guard}
+    result = run(agent(ScriptedModel([calls, "done"]), tools=[DELETE], guard_timeout=0.05, **more))
+    hanging.gate.set()
+    assert CALLED == []
+    assert result.answer == "done"
+    assert [each.decision for each in result.actions] == ["deny", "deny"]
+    assert all("did not answer in time" in each.output for each in result.actions)
+
+
+@DRIVERS
+def test_guards_are_asked_one_at_a_time(run: Run) -> None:
+    """One that counts need not be made for many threads."""
+    inside, most = 0, 0
+
+    def counting(request: ToolRequest) -> Allow:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        threading.Event().wait(0.001)
+        inside -= 1
+        return Allow()
+
+    calls = tuple(CallTool("read", {"path": str(n)}) for n in range(8))
+    result = run(agent(ScriptedModel([calls, "done"]), tools=[READ], guards=[counting, counting]))
+    assert [each.outcome for each in result.actions] == ["done"] * 8
+    assert most == 1
+
+
+@DRIVERS
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_guard_that_yields_has_not_answered(run: Run, *, is_async: bool) -> None:
+    def yields(request: ToolRequest) -> Any:
+        yield Allow()
+
+    async def yields_later(request: ToolRequest) -> Any:
+        yield Allow()
+
+    guard: Any = yields_later if is_async else yields
+    run(
+        agent(
+            ScriptedModel([CallTool("delete", {"path": "a"}), "done"]), tools=[DELETE],
+            guards=[guard],
+        )
+    )  # fmt: skip
+    assert CALLED == []
+
+
+@pytest.mark.parametrize("wrong", [0, -1, None, "60", float("inf"), True])
+def test_a_guard_has_some_time_to_answer(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="guard_timeout="):
+        agent(ScriptedModel([]), tools=[READ], guard_timeout=wrong)

@@ -41,7 +41,7 @@ class AsyncCrew:
         self._decided = decided
         self._said: asyncio.Queue[Said | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._person = asyncio.Lock()
+        self._lines = {"person": asyncio.Lock(), "guard": asyncio.Lock()}
         self._over = False
         self._gone: dict[str, threading.Event] = {}
         self._made: list[Decided] = []
@@ -122,8 +122,8 @@ class AsyncCrew:
                     self._made.append(made)  # first: who is cancelled now has it kept all the same
                     await engagement.keep_async(made)
                     self._said.put_nowait(made)
-                elif step.kind == "person":
-                    async with self._person:
+                elif step.kind in self._lines:
+                    async with self._lines[step.kind]:
                         done = await self._done(call, step)
                 else:
                     done = await self._placed(call, step)
@@ -196,7 +196,7 @@ class AsyncCrew:
         else:
             ended = None if held is None else held.share()
             value = await on_a_thread(lambda: self._on_thread(call, step, gone), ended)
-        if inspect.isasyncgen(value):
+        if step.kind == "tool" and inspect.isasyncgen(value):
             value = self._drained(call, value)
         if not inspect.isawaitable(value):
             return value
@@ -205,11 +205,13 @@ class AsyncCrew:
     def _is_async(self, call: ToolCall, step: Do) -> bool:
         if step.kind == "person":
             return inspect.iscoroutinefunction(self._engagement.desk.approve)
+        if step.kind == "guard":
+            return inspect.iscoroutinefunction(step.function)
         return self._engagement.desk.tools[call.name].signature.kind.startswith("async")
 
     def _on_thread(self, call: ToolCall, step: Do, gone: threading.Event) -> Any:
         value = step.function()
-        if not inspect.isgenerator(value):
+        if step.kind != "tool" or not inspect.isgenerator(value):
             return value
         found = []
         try:

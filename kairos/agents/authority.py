@@ -15,6 +15,8 @@ import fnmatch
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -28,10 +30,12 @@ __all__ = [
     "Decision",
     "Deny",
     "Guard",
+    "Late",
     "Question",
     "Rewrite",
     "ToolRequest",
     "allow_list",
+    "answers_at_once",
     "canonical",
     "judge",
     "only_reading",
@@ -81,6 +85,10 @@ class Ask(NamedTuple):
 Guard: TypeAlias = Callable[[ToolRequest], Any]
 
 
+class Late(Exception):  # noqa: N818 - what is told of it, and never raised
+    """A guard did not answer in time."""
+
+
 class Question(NamedTuple):
     """What a person is asked: whether a tool may be called with these very arguments."""
 
@@ -111,10 +119,10 @@ def canonical(raw: bytes) -> tuple[bytes, str]:
 
 def judge(
     tool: Tool, raw: bytes, guards: Sequence[Guard]
-) -> Generator[Callable[[], Any], Any, Decision]:
-    """Put a call to the chain; yields each guard's question, to be sent its answer.
+) -> Generator[partial[Any], Any, Decision]:
+    """Put a call to the chain; yields each guard with what it is asked, to be sent its answer.
 
-    The answer of a guard that raised is the exception.
+    The answer of a guard that raised is the exception, and of one that is too slow `Late`.
     """
     written, digest = canonical(raw)
     for _ in range(_REWRITES):
@@ -123,7 +131,7 @@ def judge(
         rewriter: Guard | None = None
         for guard in guards:
             request = ToolRequest(tool.name, tool.effect, json.loads(written), digest)
-            said = yield lambda guard=guard, request=request: guard(request)  # type: ignore[misc]
+            said = yield partial(guard, request)
             if isinstance(said, Allow):
                 continue
             if isinstance(said, Ask):
@@ -150,6 +158,8 @@ def judge(
 def _why(said: object) -> str:
     if isinstance(said, Deny):
         return said.reason if isinstance(said.reason, str) else ""
+    if isinstance(said, Late):
+        return "a guard did not answer in time"
     if isinstance(said, BaseException):
         return "a guard failed"
     return "a guard did not answer"
@@ -167,11 +177,19 @@ def supervised(request: ToolRequest) -> Allow | Ask:
 
 def allow_list(patterns: Iterable[str]) -> Guard:
     """Return a guard that lets pass the tools whose names match one of the globs."""
-    globs = tuple(patterns)
+    return _AllowList(tuple(patterns))
 
-    def listed(request: ToolRequest) -> Allow | Deny:
-        if any(fnmatch.fnmatchcase(request.tool, glob) for glob in globs):
+
+@dataclass(frozen=True, slots=True)
+class _AllowList:
+    globs: tuple[str, ...]
+
+    def __call__(self, request: ToolRequest) -> Allow | Deny:
+        if any(fnmatch.fnmatchcase(request.tool, glob) for glob in self.globs):
             return Allow()
         return Deny("this tool is not on the list of those allowed")
 
-    return listed
+
+def answers_at_once(guard: Guard) -> bool:
+    """Whether a guard is one of these, which nobody has to wait for."""
+    return guard is only_reading or guard is supervised or isinstance(guard, _AllowList)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from kairos.agents.authority import Allow, Deny, Question, ToolRequest, judge
+from kairos.agents.authority import Allow, Deny, Late, Question, ToolRequest, answers_at_once, judge
 from kairos.agents.desk import ToolFailure
 from kairos.agents.events import Decided, ToolFinished
 from kairos.agents.faults import told_of
@@ -38,12 +39,13 @@ _TOLD = 500
 class Do(NamedTuple):
     """Something to be done: call `function`, and await or iterate what it returns.
 
-    `rule` is code that decides and is called at once, `person` waits for one and never beside
-    another, `tool` may run for long.  `timeout` is in seconds from when it begins; `slots` is
-    where it has to find a place, within as many seconds.
+    `rule` is code that is called at once, `guard` code that decides and may get stuck, `person`
+    waits for one; of these two no other of its kind is beside it.  `tool` may run for long.
+    `timeout` is in seconds from when it begins; `slots` is where it has to find a place, within as
+    many seconds.
     """
 
-    kind: Literal["rule", "person", "tool"]
+    kind: Literal["rule", "guard", "person", "tool"]
     function: Callable[[], Any]
     timeout: float | None = None
     slots: Slots | None = None
@@ -116,7 +118,7 @@ def _decision(
 
     The guards are, though: whoever goes on read-only must not find a call let through before.
     """
-    decision = yield from _chain(judge(tool, raw, desk.guards))
+    decision = yield from _chain(judge(tool, raw, desk.guards), desk)
     made = Decided(
         call.id,
         tool.name,
@@ -127,9 +129,10 @@ def _decision(
         decision.question,
     )
     if desk.before is not None and made.verdict != "deny":
-        before = desk.before
         request = ToolRequest(tool.name, tool.effect, json.loads(made.arguments), made.hash)
-        said = _answer((yield Do("rule", lambda: before(request))))
+        said = _ruled((yield Do("guard", partial(desk.before, request), desk.guard_timeout)))
+        if isinstance(said, Late):
+            return made._replace(verdict="deny", reason="before_tool did not answer in time")
         if said is not None and said is not True and not isinstance(said, Allow):
             return made._replace(verdict="deny", reason=_reason(said, "before_tool denied it"))
     if made.verdict != "deny" and desk.dry_run and tool.effect != "read":
@@ -142,13 +145,15 @@ def _decision(
 
 
 def _chain(
-    judging: Generator[Callable[[], Any], Any, Decision],
+    judging: Generator[partial[Any], Any, Decision], desk: Desk
 ) -> Generator[Do | Decided, Done | None, Decision]:
     """Have each guard asked, and return what the chain decided."""
     try:
         question = next(judging)
         while True:
-            question = judging.send(_answer((yield Do("rule", question))))
+            kind: Literal["rule", "guard"] = "rule" if answers_at_once(question.func) else "guard"
+            done = yield Do(kind, question, None if kind == "rule" else desk.guard_timeout)
+            question = judging.send(_ruled(done))
     except StopIteration as ended:
         decision: Decision = ended.value
         return decision
@@ -170,6 +175,10 @@ def _asked(made: Decided, effect: str, desk: Desk) -> Generator[Do | Decided, Do
     return made._replace(
         verdict="deny", reason=_reason(said, "it was not approved"), answered=done.error is None
     )
+
+
+def _ruled(done: Done | None) -> Any:
+    return Late() if done is not None and done.fate else _answer(done)
 
 
 def _answer(done: Done | None) -> Any:

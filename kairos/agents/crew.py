@@ -53,6 +53,16 @@ class _Job:
         return lambda: self.gone or self.tries != this
 
 
+class _Line:
+    """Those who are asked one at a time: people, and guards."""
+
+    __slots__ = ("busy", "waiting")
+
+    def __init__(self) -> None:
+        self.busy = False
+        self.waiting: deque[tuple[_Job, Do]] = deque()
+
+
 class _Turn:
     """One turn's calls; the thread that drives the agent moves them on."""
 
@@ -63,8 +73,7 @@ class _Turn:
         self.results: list[ToolFinished] = []
         self.decided: list[Decided] = []
         self.said: deque[Said] = deque()
-        self.people: deque[tuple[_Job, Do]] = deque()
-        self.person_asked = False
+        self.lines = {"person": _Line(), "guard": _Line()}
         self.news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
 
@@ -144,7 +153,7 @@ class Crew:
                 turn.said.append(made)
             elif step.kind == "rule":
                 done = self._outcome(step)
-            elif step.kind == "person":
+            elif step.kind in turn.lines:
                 self._ask(turn, job, step)
                 return
             elif alone and step.timeout is None and self._at_once(job, step):
@@ -186,10 +195,11 @@ class Crew:
     # --- what takes time
 
     def _ask(self, turn: _Turn, job: _Job, step: Do) -> None:
-        if turn.person_asked:
-            turn.people.append((job, step))
+        line = turn.lines[step.kind]
+        if line.busy:
+            line.waiting.append((job, step))
             return
-        turn.person_asked = True
+        line.busy = True
         self._start(turn, job, step)
 
     def _place(self, turn: _Turn, job: _Job, step: Do) -> None:
@@ -252,10 +262,11 @@ class Crew:
     def _over(self, turn: _Turn, job: _Job, done: Done) -> None:
         step = job.doing
         self._move(turn, job, done)
-        if step is not None and step.kind == "person":
-            turn.person_asked = False
-            if turn.people:
-                self._ask(turn, *turn.people.popleft())
+        line = None if step is None else turn.lines.get(step.kind)
+        if line is not None:
+            line.busy = False
+            if line.waiting:
+                self._ask(turn, *line.waiting.popleft())
 
     # --- waiting
 
@@ -296,7 +307,8 @@ class Crew:
 
     def _cancel(self, turn: _Turn) -> None:
         """Tell everything that still runs to stop, and wait for none of it."""
-        turn.people.clear()
+        for line in turn.lines.values():
+            line.waiting.clear()
         for job in turn.jobs.values():
             if job.steps is None or job.gone:
                 continue

@@ -75,6 +75,7 @@ def agent(
     dry_run: bool = False,
     approve: Callable[..., Any] | Literal["terminal"] | None = None,
     approval_timeout: float = 300.0,
+    guard_timeout: float = 60.0,
     on_tool_error: ErrorStrategy | Callable[[ToolFailure], Any] = "tell",
     tool_retries: int = 1,
     before_tool: Callable[..., Any] | None = None,
@@ -104,10 +105,12 @@ def agent(
     `compaction` says when a conversation that grows too long for the model is made shorter, and
     how; None is never.
 
-    Every call of a tool passes `guards`.  `allow` is a list of globs of tool names, `read_only`
-    lets only tools pass that read, `dry_run` describes calls that write instead of making them,
-    and `approve` answers what a guard wants asked, within `approval_timeout` seconds; without it
-    such a call is denied.  `approve="terminal"` asks whoever sits there (`ask_on_terminal`).
+    Every call of a tool passes `guards`, one at a time; one that takes longer than `guard_timeout`
+    seconds has denied it, and so has `before_tool`.  `allow` is a list of globs of tool names,
+    `read_only` lets only tools pass that read, `dry_run` describes calls that write instead of
+    making them, and `approve` answers what a guard wants asked, within `approval_timeout` seconds;
+    without it such a call is denied.  `approve="terminal"` asks whoever sits there
+    (`ask_on_terminal`).
 
     `on_tool_error` says what a failing tool leads to: `tell` the model, `retry` it `tool_retries`
     times, `skip` it, `abort` the task, `ask` a person, or a function that says which.
@@ -175,6 +178,7 @@ def agent(
         whole("tool_retries", tool_retries, least=0),
         callable_or_none("before_tool", before_tool),
         callable_or_none("after_tool", after_tool),
+        seconds("guard_timeout", guard_timeout),
     )
     settings = Settings(
         model,

@@ -82,7 +82,8 @@ class Desk:
     """The tools by name, and the rules.
 
     `approve` is asked what a guard wants asked, and answers within `approval_timeout` seconds:
-    True or False, `Allow()` or `Deny()`.
+    True or False, `Allow()` or `Deny()`.  `guard_timeout` is how long a guard may take, and
+    `before`, in seconds; then it has denied.
     """
 
     tools: Mapping[str, Tool] = field(default_factory=dict)
@@ -94,3 +95,4 @@ class Desk:
     retries: int = 1
     before: Callable[..., Any] | None = None
     after: Callable[..., Any] | None = None
+    guard_timeout: float = 60.0

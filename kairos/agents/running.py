@@ -42,9 +42,10 @@ class Running:
         """Return the value or the error; partial results are told as they come."""
         try:
             value = self._step.function()
-            if inspect.isgenerator(value):
+            streams = self._step.kind == "tool"  # what decides has to answer, and not to yield
+            if streams and inspect.isgenerator(value):
                 return self._drained(value, tell), None
-            if inspect.isasyncgen(value):
+            if streams and inspect.isasyncgen(value):
                 value = _drained_async(value, tell)
             if inspect.isawaitable(value):
                 return self._awaited(value), None
