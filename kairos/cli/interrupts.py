@@ -34,7 +34,7 @@ else:
 
     @contextlib.contextmanager
     def insisted() -> Iterator[None]:
-        """Have what asks the program to end, end what its main thread, which calls this, waits for."""
+        """Have what asks the program to end, end the wait of its main thread, which calls this."""
         free = signal.getsignal(signal.SIGURG) in {signal.SIG_DFL, signal.SIG_IGN}
         hears, tells = os.pipe()
         os.set_blocking(tells, False)
