@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import TYPE_CHECKING, Any
 
-from kairos.adapters.vendor import Arguments, Decoder, Malformed
+from kairos.adapters.vendor import Arguments, Decoder, Malformed, arguments_of
 from kairos.models.parts import (
     Document,
     Image,
@@ -107,7 +106,12 @@ def _block(part: Part) -> dict[str, Any] | None:  # noqa: PLR0911 - one a kind o
             title = {"title": name} if name else {}
             return {"type": "document", "source": source, **title}
         case ToolCall(call_id, name, arguments):
-            return {"type": "tool_use", "id": call_id, "name": name, "input": _input(arguments)}
+            return {
+                "type": "tool_use",
+                "id": call_id,
+                "name": name,
+                "input": arguments_of(arguments),
+            }
         case ToolResult(call_id, _, content, failed):
             failure = {"is_error": True} if failed else {}
             return {"type": "tool_result", "tool_use_id": call_id, "content": content, **failure}
@@ -117,14 +121,6 @@ def _source(media_type: str, data: bytes, url: str) -> dict[str, Any]:
     if url:
         return {"type": "url", "url": url}
     return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
-
-
-def _input(arguments: str) -> dict[str, Any]:
-    try:
-        found = json.loads(arguments or "{}")
-    except ValueError:
-        return {}  # what was no JSON was refused then, and its result says so
-    return found if isinstance(found, dict) else {}
 
 
 # --- what comes back

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing, closing
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kairos.exceptions import ConfigError
@@ -15,12 +16,20 @@ from kairos.models.stream import Finished
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 
     from kairos.models.reply import TokenUsage
     from kairos.models.stream import StreamEvent
 
-__all__ = ["Fallback", "Link", "added_price", "added_usage", "of_all"]
+__all__ = [
+    "Fallback",
+    "Link",
+    "added_price",
+    "added_usage",
+    "in_turn",
+    "in_turn_async",
+    "of_all",
+]
 
 _MILLION = 1_000_000.0
 
@@ -129,33 +138,45 @@ class Fallback:
 
     def stream(self, request: Request) -> Generator[StreamEvent]:
         """Ask, and give out the answer as it comes; closing it ends the call."""
-        failed: list[ModelError] = []
-        for model in self.models:
-            try:
-                with closing(model.stream(request)) as events:
-                    for event in events:
-                        yield _with(failed, event)
-                return
-            except ModelError as error:
-                if error.emitted:
-                    raise
-                failed.append(error)
-        raise of_all(failed)
+        return in_turn(partial(model.stream, request) for model in self.models)
 
-    async def stream_async(self, request: Request) -> AsyncGenerator[StreamEvent]:
+    def stream_async(self, request: Request) -> AsyncGenerator[StreamEvent]:
         """Do as `stream`, on the running event loop."""
-        failed: list[ModelError] = []
-        for model in self.models:
-            try:
-                async with aclosing(model.stream_async(request)) as events:
-                    async for event in events:
-                        yield _with(failed, event)
-                return
-            except ModelError as error:
-                if error.emitted:
-                    raise
-                failed.append(error)
-        raise of_all(failed)
+        return in_turn_async(partial(model.stream_async, request) for model in self.models)
+
+
+def in_turn(asks: Iterable[Callable[[], Generator[StreamEvent]]]) -> Generator[StreamEvent]:
+    """Give out the answer of the first that does not fail; raises as `Fallback` says."""
+    failed: list[ModelError] = []
+    for ask in asks:
+        try:
+            with closing(ask()) as events:
+                for event in events:
+                    yield _with(failed, event)
+            return
+        except ModelError as error:
+            if error.emitted:
+                raise
+            failed.append(error)
+    raise of_all(failed)
+
+
+async def in_turn_async(
+    asks: Iterable[Callable[[], AsyncGenerator[StreamEvent]]],
+) -> AsyncGenerator[StreamEvent]:
+    """Do as `in_turn`, on the running event loop."""
+    failed: list[ModelError] = []
+    for ask in asks:
+        try:
+            async with aclosing(ask()) as events:
+                async for event in events:
+                    yield _with(failed, event)
+            return
+        except ModelError as error:
+            if error.emitted:
+                raise
+            failed.append(error)
+    raise of_all(failed)
 
 
 def _with(failed: Sequence[ModelError], event: StreamEvent) -> StreamEvent:

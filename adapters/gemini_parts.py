@@ -6,7 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from kairos.adapters.vendor import Arguments, Decoder, Malformed
+from kairos.adapters.vendor import Arguments, Decoder, Malformed, arguments_of
 from kairos.exceptions import ConfigError
 from kairos.models.parts import (
     Document,
@@ -116,7 +116,7 @@ def _part(part: Part) -> dict[str, Any]:
                 return {"file_data": {"file_uri": url, "mime_type": media_type}}
             return {"inline_data": {"data": data, "mime_type": media_type}}
         case ToolCall(call_id, name, arguments, seal):
-            call = {"id": call_id, "name": name, "args": _args(arguments)}
+            call = {"id": call_id, "name": name, "args": arguments_of(arguments)}
             sealed = {"thought_signature": base64.b64decode(seal)} if seal else {}
             return {"function_call": call, **sealed}
         case ToolResult(call_id, name, content, failed):
@@ -124,14 +124,6 @@ def _part(part: Part) -> dict[str, Any]:
             return {"function_response": {"id": call_id, "name": name, "response": said}}
         case _:
             raise ConfigError(f"Gemini takes no {type(part).__name__}")
-
-
-def _args(arguments: str) -> dict[str, Any]:
-    try:
-        found = json.loads(arguments or "{}")
-    except ValueError:
-        return {}  # what was no JSON was refused then, and its result says so
-    return found if isinstance(found, dict) else {}
 
 
 # --- what comes back

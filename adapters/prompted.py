@@ -5,11 +5,11 @@ And one after the other, until one answers: `claude(…) | gemini(…)`.
 
 from __future__ import annotations
 
-import functools
 from contextlib import aclosing, closing
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from kairos.adapters.fallback import of_all
+from kairos.adapters.fallback import in_turn, in_turn_async, of_all
 from kairos.adapters.shape import Shape
 from kairos.contracts.accounts import reserved, reserved_async
 from kairos.contracts.contract import Contract
@@ -147,12 +147,12 @@ class Prompted:
         return self.adapter.request(rendered(self.template, values.__getitem__))
 
 
-@functools.lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
 def _shape(contract: Contract) -> Shape:
     return Shape(contract)
 
 
-@functools.lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
 def _shortfall(adapter: Adapter, shape: Shape) -> tuple[str, ...]:
     return () if shape.schema is None else adapter.shortfall(shape.schema)
 
@@ -256,41 +256,17 @@ class Chain:
 
         Once something was given out the next is not asked any more: nothing comes twice.
         """
-        return self._stream(self._given({**(values or {}), **more}))
+        given = self._given({**(values or {}), **more})
+        return in_turn(partial(link.stream, one) for link, one in given)
 
     def stream_async(
         self, values: Mapping[str, Any] | None = None, /, **more: Any
     ) -> AsyncGenerator[StreamEvent]:
         """Do as `stream`, on the running event loop."""
-        return self._stream_async(self._given({**(values or {}), **more}))
+        given = self._given({**(values or {}), **more})
+        return in_turn_async(partial(link.stream_async, one) for link, one in given)
 
-    def _given(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        named = [link.template.names for link in self.links]
-        _check_values(tuple(dict.fromkeys(name for names in named for name in names)), values)
-        return [{name: values[name] for name in names} for names in named]
-
-    def _stream(self, given: list[dict[str, Any]]) -> Generator[StreamEvent]:
-        failed: list[ModelError] = []
-        for link, values in zip(self.links, given, strict=True):
-            try:
-                yield from link.stream(values)
-                return
-            except ModelError as error:
-                if error.emitted:
-                    raise
-                failed.append(error)
-        raise of_all(failed)
-
-    async def _stream_async(self, given: list[dict[str, Any]]) -> AsyncGenerator[StreamEvent]:
-        failed: list[ModelError] = []
-        for link, values in zip(self.links, given, strict=True):
-            try:
-                async with aclosing(link.stream_async(values)) as events:
-                    async for event in events:
-                        yield event
-                return
-            except ModelError as error:
-                if error.emitted:
-                    raise
-                failed.append(error)
-        raise of_all(failed)
+    def _given(self, values: Mapping[str, Any]) -> list[tuple[Prompted, dict[str, Any]]]:
+        named = [(link, link.template.names) for link in self.links]
+        _check_values(tuple(dict.fromkeys(name for _, names in named for name in names)), values)
+        return [(link, {name: values[name] for name in names}) for link, names in named]

@@ -13,6 +13,7 @@ no lock, retry nothing, know no clock, and see no key but the one in `Connection
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,17 @@ from kairos.models.stream import (
     UsageSeen,
 )
 
-__all__ = ["Arguments", "Connection", "Decoder", "Malformed", "Opened", "Option", "Told", "Vendor"]
+__all__ = [
+    "Arguments",
+    "Connection",
+    "Decoder",
+    "Malformed",
+    "Opened",
+    "Option",
+    "Told",
+    "Vendor",
+    "arguments_of",
+]
 
 
 class Connection(NamedTuple):
@@ -247,3 +258,15 @@ class Vendor:
     keyless: str = ""
     options: Mapping[str, Option] = field(default_factory=dict)
     schemas: Dialect = field(default_factory=Dialect)
+
+
+def arguments_of(written: str) -> dict[str, Any]:
+    """Return the arguments of a call that a model made before, as its provider takes them back.
+
+    What was no JSON object was refused then, and its result says so.
+    """
+    try:
+        found = json.loads(written or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
