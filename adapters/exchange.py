@@ -124,8 +124,10 @@ class Exchange:
             self._structured or any(isinstance(one, ToolCall) for one in parts)
         ):
             raise self.error(Told("cut_off"))
-        if not any(isinstance(one, Text | ToolCall) for one in parts) and stop == "end":
+        if not any(isinstance(one, Text | ToolCall) for one in parts) and stop in ("end", "tools"):
             raise self.error(Told("empty"))
+        if stop == "tools" and not self._forced and not any(isinstance(p, ToolCall) for p in parts):
+            raise self.error(Told("malformed", said="it asked for a tool, and did not say which"))
         metadata = dict(decoder.metadata)
         if self._warnings:
             metadata["warnings"] = self._warnings

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from kairos import FailurePolicy, Step, Workflow
 from kairos.agents import Allow, Ask, Final, agent, tool
 from kairos.models import TextDelta, ToolCallStarted, ToolResult
-from kairos.testing import Answer, CallTool, Cut, FakeProviders, Say, Status
+from kairos.testing import Answer, CallTool, Cut, FakeProviders, Reply, Say, Status
 from provider_faults import APIS, adapter
 
 if TYPE_CHECKING:
@@ -294,3 +294,15 @@ def test_a_model_that_says_nothing_can_be_asked_again(
     all_fakes.script(Say(said), CallTool("final_answer", {"order": 7, "refunded": True}))
     result = desk(api, mode="autonomous").run("Refund Ann.")
     assert result.answer == Refund(order=7, refunded=True)
+
+
+@pytest.mark.parametrize("api", ["claude", "chat"])  # the others do not say that they ask for one
+@pytest.mark.parametrize("said, kind", [("", "empty"), ("I will look.", "malformed")])
+def test_an_answer_that_asks_for_a_tool_and_names_none_is_no_answer(
+    all_fakes: FakeProviders, api: str, said: str, kind: str
+) -> None:
+    all_fakes.answer(lambda _: Reply((Say(said),), stop="tools"))
+    result = agent(adapter(api), tools=[orders], max_iterations=3).run("go")
+    assert result.stop_reason == "model_failed"
+    assert result.error is not None
+    assert (result.error.kind, result.error.retryable) == (kind, True)
