@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from kairos.agents import ToolProgress, agent
+from kairos.agents import Final, ToolProgress, agent
 from kairos.agents.mcp import MCPServerError, mcp_tools
 from kairos.testing import CallTool, ScriptedModel
 
@@ -495,6 +495,27 @@ def test_the_sdk_calls_kairos_over_http(address: str, mode: str) -> None:
             assert done.structured_content == {"total": 3}
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_over_http_the_server_leaves_in_order_in_the_middle_of_a_call(
+    folder: Path, number: signal.Signals
+) -> None:
+    server = _serve(folder, "flows.py:waiting", "--http", "0")
+    try:
+        with mcp_tools(url=_listening(server), allow_localhost=True) as tools:
+            model = ScriptedModel([CallTool("waiting", {}), "done"])
+            for said in agent(model, tools=[*tools]).stream("go"):
+                if isinstance(said, ToolProgress):
+                    server.send_signal(number)
+                if isinstance(said, Final):
+                    assert said.result.actions[0].outcome == "failed"
+        _, errors = server.communicate(timeout=30)
+    finally:
+        server.kill()
+        server.communicate()
+    assert server.returncode == 0
+    assert errors.replace("the step was told\n", "") == ""
 
 
 def test_another_host_in_the_request_is_refused(address: str) -> None:

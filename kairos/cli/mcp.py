@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from kairos.cli.output import Stop, clean, stdout_kept, tell
 from kairos.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
     from types import ModuleType
 
     from kairos.cli.loading import Loaded
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ServeOptions", "serve"]
 
 _HOST = "127.0.0.1"
+_GRACE = 3  # seconds
 
 
 class ServeOptions(NamedTuple):
@@ -46,6 +48,8 @@ def serve(options: ServeOptions) -> int:
         needed()
     except ConfigError as error:
         raise Stop(error.message, fix=error.fix) from None
+    # The SDK quotes what a client has sent; whoever wants to read that has a handler of their own.
+    logging.getLogger("mcp").addHandler(logging.NullHandler())
     with stdout_kept() as (stdout, _), stdin_kept() as reading:
         offers = offers_of(_found(_loaded(options)))
         if options.http is not None:
@@ -173,7 +177,7 @@ async def _serve_stdio(offers: dict[str, Offer], reading: int, writing: int) -> 
         serving = asyncio.create_task(
             server.run(heard, said, server.create_initialization_options())
         )
-        with _ended_by_signals(serving):
+        with _heeded(serving.cancel):
             await asyncio.gather(serving, return_exceptions=True)
     if serving.cancelled():
         return 0
@@ -184,13 +188,18 @@ async def _serve_stdio(offers: dict[str, Offer], reading: int, writing: int) -> 
 
 
 @contextmanager
-def _ended_by_signals(serving: asyncio.Task[Any]) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM end a task; it was asked to go, which is no error."""
+def _heeded(leave: Callable[[], Any]) -> Iterator[None]:
+    """Have Ctrl-C, SIGTERM and the end of the terminal call `leave`.
+
+    The server was asked to go, which is no error.
+    """
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # no nohup
+        numbers.append(signal.SIGHUP)
     with suppress(NotImplementedError, RuntimeError):
         for number in numbers:
-            loop.add_signal_handler(number, serving.cancel)
+            loop.add_signal_handler(number, leave)
     try:
         yield
     finally:
@@ -212,9 +221,20 @@ async def _serve_http(offers: dict[str, Offer], port: int) -> int:
         listening.close()
         raise Stop(f"port {port} cannot be listened on: {error.strerror}") from None
     tell(f"kairos: serving on http://{_HOST}:{listening.getsockname()[1]}/mcp")
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-    serving = uvicorn.Server(config)
-    with suppress(KeyboardInterrupt):
+
+    class Serving(uvicorn.Server):
+        """A server that is told of signals by us: it would raise them again at its end."""
+
+        @contextmanager
+        def capture_signals(self) -> Generator[None]:
+            """Capture none."""
+            yield
+
+    # at its end it would tell of each call that it broke off, with words of its own
+    config = uvicorn.Config(
+        app, log_level="critical", access_log=False, timeout_graceful_shutdown=_GRACE
+    )
+    serving = Serving(config)
+    with _heeded(lambda: serving.handle_exit(signal.SIGINT, None)):
         await serving.serve(sockets=[listening])
-    sys.stderr.flush()
     return 0
