@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import agents
 import budgets
+import caching
 import calls
 import chains
 import contract_chains
@@ -51,6 +52,7 @@ ROOMS = (
     calls.rows,
     mcp_calls.rows,
     budgets.rows,
+    caching.rows,
     plans.memory_rows,
 )
 

@@ -59,6 +59,7 @@ KEYS = {
     *(f"agent_{what}" for what in (100, 1_000, 10_000, "run", "cut")),
     "session_100",
     "session_2000",
+    *(f"cache_{where}{found}" for where in ("", "file_", "long_") for found in ("hit", "miss")),
     "memory",
 }
 
