@@ -255,10 +255,12 @@ def _serve(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[st
         [*KAIROS, "mcp", "serve", *arguments],
         cwd=folder,
         text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **options,
+        **{
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            **options,
+        },
     )
 
 
@@ -313,6 +315,21 @@ def test_the_server_ends_cleanly_in_the_middle_of_a_call(folder: Path, how: Any)
     assert "Traceback" not in errors
     for line in out.splitlines():
         assert json.loads(line)["jsonrpc"] == "2.0"
+
+
+def test_a_client_that_does_not_listen_keeps_nobody_from_leaving(folder: Path) -> None:
+    reading, writing = os.pipe()  # nobody reads from it
+    with _serve(folder, "flows.py:double", stdout=writing) as server:
+        os.close(writing)
+        _say(server, INITIALIZE)
+        _say(server, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+        for id_ in range(1, 1000):  # more than a pipe can hold
+            _say(server, {"jsonrpc": "2.0", "id": id_, "method": "tools/list"})
+        server.send_signal(signal.SIGTERM)
+        assert server.stderr
+        assert server.stderr.read() == "said by the module\n"
+        assert server.wait(30) == 0
+    os.close(reading)
 
 
 def test_what_is_no_message_is_passed_over(folder: Path) -> None:

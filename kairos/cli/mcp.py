@@ -173,13 +173,20 @@ def _untold(progress: float, total: float | None, message: str) -> None:
 async def _serve_stdio(offers: dict[str, Offer], reading: int, writing: int) -> int:
     server = _server(offers)
     wire = Wire(reading, writing)
+    asked = False
+
+    def leave() -> None:
+        nonlocal asked
+        asked = True
+        serving.cancel()
+
     async with wire.spoken() as (heard, said):
         serving = asyncio.create_task(
             server.run(heard, said, server.create_initialization_options())
         )
-        with _heeded(serving.cancel):
+        with _heeded(leave):
             await asyncio.gather(serving, return_exceptions=True)
-    if serving.cancelled():
+    if asked or serving.cancelled():  # what could not be said any more is no failure then
         return 0
     if (error := serving.exception()) is not None:
         tell(f"kairos: the server failed: {type(error).__name__}")
