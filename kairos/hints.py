@@ -206,7 +206,8 @@ def _looked_up(thing: Any, name: str, place: Place | None) -> dict[str, Any]:
     try:
         return typing_extensions.get_type_hints(thing, include_extras=True)
     except Exception:  # noqa: BLE001 - an annotation is code: anything may happen
-        namespace: dict[str, Any] = {}
+        parameters = getattr(thing, "__type_params__", ())  # not every 3.12 looks there itself
+        namespace: dict[str, Any] = {each.__name__: each for each in parameters}
         for scope in _outer_locals():
             namespace = {**scope, **namespace}
         try:

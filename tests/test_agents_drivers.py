@@ -80,7 +80,7 @@ async def crowded_later(n: int) -> int:
         return n
 
 
-TOOLS = [
+TOOLS: list[Tool] = [
     Tool(crowded, concurrency=1, timeout=30), Tool(crowded_later, concurrency=1),
     Tool(plain, effect="read"), Tool(later, max_calls=4), Tool(pieces, concurrency=1),
     Tool(pieces_later, timeout=30), Tool(wrong, effect="external"),

@@ -513,6 +513,9 @@ def test_a_place_is_given_back_once_whatever_becomes_of_its_call(run: Run) -> No
         result = run(calling(*calls, tools=[made]))
         assert len(result.actions) == 9
         assert {each.outcome for each in result.actions} <= {"done", "failed", "timeout"}
+    for thread in threading.enumerate():
+        if thread.name.startswith("kairos-tool"):
+            thread.join(10)  # a place is held until its thread has ended
     taken = [made.slots.enter(lambda: None) for _ in range(3)]
     assert taken == [True, True, False]
 

@@ -404,8 +404,13 @@ def test_what_was_allowed_before_a_crash_is_held_to_the_rules_of_now(options: An
 
 def test_a_person_who_said_yes_is_not_asked_again_after_a_crash() -> None:
     asked: list[Question] = []
+
+    def approve(question: Question) -> bool:
+        asked.append(question)
+        return False
+
     events = broken_off_before_the_call(mode="supervised", approve=lambda question: True)
-    made = agent(ScriptedModel(["done"]), tools=TOOLS, mode="supervised", approve=asked.append)
+    made = agent(ScriptedModel(["done"]), tools=TOOLS, mode="supervised", approve=approve)
     made.resume(events, record=events.append)
     assert asked == []
     assert MADE == [("write", "a")]

@@ -704,6 +704,42 @@ def test_a_task_that_was_broken_off_is_told_of_when_its_session_is_opened(
     done = agent("and now?", "--model", script("Now this."), *options)
     assert (done.exit_code, done.stdout) == (0, "Now this.\n")
     assert "! its last task did not come to its end, and is broken off" in done.stderr
+    assert "--resume goes on with it" in done.stderr
+
+
+def test_a_task_that_was_broken_off_is_gone_on_with(opened: list[Terminal]) -> None:
+    options = ("--store", "sqlite:kept.db", "--session", "s", "--tools", "tools:search")
+    there = on_terminal(
+        opened, "hang", "--model", script(call("search", query="x"), "never"), *options
+    )
+    there.expect("It is by Ho")
+    there.expect("stopped (interrupted)", insisting="\x03")
+    assert there.end() == 130
+    assert "next: kairos agent --resume ... --store sqlite:kept.db --session s" in there.text
+    done = agent("--resume", "--model", script("It is by Homer."), *options)
+    assert (done.exit_code, done.stdout) == (0, "It is by Homer.\n")
+    assert "broken off" not in done.stderr
+    with SQLiteStore("kept.db") as store:
+        session = library_agent(ScriptedModel([])).session("s", store=store)
+        assert [each.text for each in session.messages if each.role == "user"] == ["hang"]
+    done = agent("--resume", "--model", script("never"), *options)
+    assert done.exit_code == 2
+    assert "no unfinished task" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (("--resume",), "--resume needs a session"),
+        (("another", "--resume", "--store", "memory", "--session", "s"), "another task"),
+        (("go", "--approval-timeout", "0"), "--approval-timeout is no limit"),
+        (("go", "--approval-timeout", "nan"), "--approval-timeout is no limit"),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_told(options: tuple[str, ...], said: str) -> None:
+    done = agent("--model", script("never"), *options)
+    assert done.exit_code == 2
+    assert said in done.stderr
 
 
 def test_a_session_without_a_name_gets_one_that_is_told() -> None:

@@ -9,7 +9,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, closing, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from kairos.agents.allowance import UNPRICED, Unpriced
 from kairos.agents.asking import shortfall
@@ -20,9 +20,10 @@ from kairos.agents.desk import Desk
 from kairos.agents.driver import drive
 from kairos.agents.engagement import Engagement, Final, Said, last_of, last_of_async, price_of
 from kairos.agents.events import AgentEvent, TaskGiven
+from kairos.agents.host import Host
 from kairos.agents.plan import Plan
-from kairos.agents.result import AgentResult, AgentStoppedError
-from kairos.agents.sessions import Host, Session
+from kairos.agents.result import AgentResult, AgentStoppedError, T
+from kairos.agents.sessions import Session
 from kairos.agents.transcript import unpaired
 from kairos.contracts.placeholders import Template
 from kairos.contracts.rendering import feedback, of_context, rendered
@@ -63,7 +64,7 @@ class _Fitted(NamedTuple):
     words: tuple[str, ...]
 
 
-class Agent:
+class Agent(Generic[T]):
     """A model with tools; make one with `agent`.
 
     As the action of a step it is called with the step's context: the step's output contract is
@@ -181,7 +182,7 @@ class Agent:
         *,
         inputs: Mapping[str, Any] | None = None,
         record: Callable[[AgentEvent], None] | None = None,
-    ) -> AgentResult:
+    ) -> AgentResult[T]:
         """Do a task: a text, messages, or None for the agent's own, rendered with `inputs`.
 
         `record` is given every event before anything follows from it.  Whatever happens on the way
@@ -195,7 +196,7 @@ class Agent:
         *,
         inputs: Mapping[str, Any] | None = None,
         record: Callable[[AgentEvent], None] | None = None,
-    ) -> AgentResult:
+    ) -> AgentResult[T]:
         """Do as `run`, on the running event loop."""
         return await last_of_async(
             self._driven_async(self._given(task, inputs), inputs, record, watched=False)
@@ -231,7 +232,7 @@ class Agent:
         *,
         inputs: Mapping[str, Any] | None = None,
         record: Callable[[AgentEvent], None] | None = None,
-    ) -> AgentResult:
+    ) -> AgentResult[T]:
         """Go on where recorded events end; `record` is given the new ones alone.
 
         What was answered is not asked for again, and no call that finished is made again.
@@ -251,7 +252,7 @@ class Agent:
         *,
         store: SessionStore | None = None,
         inputs: Mapping[str, Any] | None = None,
-    ) -> Session:
+    ) -> Session[T]:
         """Open a conversation of many tasks: one that the store has under that id, or a new one.
 
         Without a store it is kept in memory, without an id under one that nobody else has.

@@ -14,7 +14,7 @@ import copy
 import fnmatch
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allow",
+    "Approve",
     "Ask",
+    "Before",
     "Decision",
     "Deny",
     "Guard",
@@ -82,7 +84,8 @@ class Ask(NamedTuple):
     question: str = ""
 
 
-Guard: TypeAlias = Callable[[ToolRequest], Any]
+Verdict: TypeAlias = Allow | Rewrite | Deny | Ask
+Guard: TypeAlias = Callable[[ToolRequest], Verdict | Awaitable[Verdict]]
 
 
 class Late(Exception):  # noqa: N818 - what is told of it, and never raised
@@ -98,6 +101,11 @@ class Question(NamedTuple):
     hash: str
     question: str
     call: str
+
+
+Approval: TypeAlias = bool | Allow | Deny
+Approve: TypeAlias = Callable[[Question], Approval | Awaitable[Approval]]
+Before: TypeAlias = Callable[[ToolRequest], Approval | Awaitable[Approval | None] | None]
 
 
 class Decision(NamedTuple):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+
+from typing_extensions import TypedDict, TypeVar, Unpack
 
 from kairos.agents.agent import Agent, Settings
 from kairos.agents.asking import asked_with, shortfall
@@ -33,16 +35,68 @@ from kairos.source import declared_here
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from kairos.agents.authority import Guard
+    from kairos.agents.authority import Approve, Before, Guard
     from kairos.agents.compaction import Compaction
-    from kairos.agents.desk import ErrorStrategy, ToolFailure
+    from kairos.agents.desk import ErrorHandler, ErrorStrategy
     from kairos.agents.engagement import Said
+    from kairos.agents.events import ToolFinished
     from kairos.agents.tools import Tool
     from kairos.failure import FailurePolicy
     from kairos.models import Model
     from kairos.ports import Clock
 
 __all__ = ["agent"]
+
+T = TypeVar("T")
+
+
+class _Options(TypedDict, total=False):
+    tools: Iterable[Any]
+    instructions: str
+    task: str | None
+    mode: Mode
+    answer_retries: int
+    answer_via: Via | None
+    max_iterations: int | None
+    max_tool_calls: int | None
+    max_input_tokens: int | None
+    max_output_tokens: int | None
+    max_total_tokens: int | None
+    max_usd: float | None
+    max_seconds: float | None
+    max_repeated_calls: int | None
+    max_repeated_texts: int | None
+    max_tokens: int | None
+    timeout: float | None
+    temperature: float | None
+    options: Mapping[str, Any] | None
+    compaction: Compaction | None
+    guards: Iterable[Guard]
+    allow: Iterable[str] | None
+    read_only: bool
+    dry_run: bool
+    approve: Approve | Literal["terminal"] | None
+    approval_timeout: float
+    guard_timeout: float
+    on_tool_error: ErrorStrategy | ErrorHandler
+    tool_retries: int
+    before_tool: Before | None
+    after_tool: Callable[[ToolFinished], object] | None
+    progress: Callable[[Said], object] | None
+    failure_policy: FailurePolicy | None
+    clock: Clock | None
+
+
+@overload
+def agent(model: Model, *, output: None = None, **options: Unpack[_Options]) -> Agent[str]: ...
+
+
+@overload
+def agent(model: Model, *, output: type[T], **options: Unpack[_Options]) -> Agent[T]: ...
+
+
+@overload
+def agent(model: Model, *, output: Any, **options: Unpack[_Options]) -> Agent[Any]: ...
 
 
 def agent(
@@ -73,17 +127,17 @@ def agent(
     allow: Iterable[str] | None = None,
     read_only: bool = False,
     dry_run: bool = False,
-    approve: Callable[..., Any] | Literal["terminal"] | None = None,
+    approve: Approve | Literal["terminal"] | None = None,
     approval_timeout: float = 300.0,
     guard_timeout: float = 60.0,
-    on_tool_error: ErrorStrategy | Callable[[ToolFailure], Any] = "tell",
+    on_tool_error: ErrorStrategy | ErrorHandler = "tell",
     tool_retries: int = 1,
-    before_tool: Callable[..., Any] | None = None,
-    after_tool: Callable[..., Any] | None = None,
-    progress: Callable[[Said], Any] | None = None,
+    before_tool: Before | None = None,
+    after_tool: Callable[[ToolFinished], object] | None = None,
+    progress: Callable[[Said], object] | None = None,
     failure_policy: FailurePolicy | None = None,
     clock: Clock | None = None,
-) -> Agent:
+) -> Agent[Any]:
     """Make an agent: the action of a step, or something to run by itself.
 
     `task` is a prompt whose placeholders name what the step reads; `run(task)` does without.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from kairos.agents.authority import Guard
+from kairos.agents.authority import Approve, Before, Guard
+from kairos.agents.events import ToolFinished
 from kairos.agents.tools import Tool
 
-__all__ = ["Desk", "ErrorStrategy", "Progress", "ToolContext", "ToolFailure"]
+__all__ = ["Desk", "ErrorHandler", "ErrorStrategy", "Progress", "ToolContext", "ToolFailure"]
 
 ErrorStrategy: TypeAlias = Literal["tell", "retry", "skip", "abort", "ask"]
 
@@ -21,6 +22,9 @@ class ToolFailure(NamedTuple):
     error: str
     message: str
     attempt: int
+
+
+ErrorHandler: TypeAlias = Callable[[ToolFailure], ErrorStrategy | Awaitable[ErrorStrategy]]
 
 
 class ToolContext:
@@ -88,11 +92,11 @@ class Desk:
 
     tools: Mapping[str, Tool] = field(default_factory=dict)
     guards: tuple[Guard, ...] = ()
-    approve: Callable[..., Any] | None = None
+    approve: Approve | None = None
     approval_timeout: float = 300.0
     dry_run: bool = False
-    on_error: ErrorStrategy | Callable[[ToolFailure], Any] = "tell"
+    on_error: ErrorStrategy | ErrorHandler = "tell"
     retries: int = 1
-    before: Callable[..., Any] | None = None
-    after: Callable[..., Any] | None = None
+    before: Before | None = None
+    after: Callable[[ToolFinished], object] | None = None
     guard_timeout: float = 60.0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+
+from typing_extensions import TypeVar
 
 from kairos.agents.events import AgentEvent, Decided, ToolFinished
 from kairos.agents.limits import AgentStop
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from kairos.agents.loop import Ended
 
 __all__ = ["Action", "AgentResult", "AgentStoppedError", "result_of"]
+
+
+T = TypeVar("T", default=Any)
 
 
 class Action(NamedTuple):
@@ -58,18 +63,18 @@ _FIXES: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class AgentResult:
+class AgentResult(Generic[T]):
     """What an agent brought.
 
     `output` is the last text it said, `answer` the typed answer (the text where none was asked
-    for) or None, `stop_reason` why it stopped: `answered`, or the limit or mishap.  `cost` is in
-    USD, and None where a price is not known.  `messages` is the whole conversation and `events`
-    what it can be resumed from.  `error` is the model's error that ended it, and `reason` what the
-    model said when it gave up.
+    for), or None where there is none (see `answered`), `stop_reason` why it stopped: `answered`, or
+    the limit or mishap.  `cost` is in USD, and None where a price is not known.  `messages` is the
+    whole conversation and `events` what it can be resumed from.  `error` is the model's error that
+    ended it, and `reason` what the model said when it gave up.
     """
 
     output: str
-    answer: Any
+    answer: T
     stop_reason: AgentStop
     iterations: int
     usage: TokenUsage

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, closing, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from kairos.agents.async_driver import drive_async
-from kairos.agents.conversation import Conversation
 from kairos.agents.driver import drive
 from kairos.agents.engagement import Engagement, Final, Said, last_of, last_of_async
 from kairos.agents.events import (
@@ -22,34 +19,26 @@ from kairos.agents.events import (
 from kairos.agents.limits import Used
 from kairos.agents.log import Log, both, both_async, named
 from kairos.agents.loop import Call, turns
+from kairos.agents.result import T
 from kairos.agents.transcript import Snapshot
 from kairos.exceptions import ConfigError, SessionConflictError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 
+    from kairos.agents.conversation import Conversation
+    from kairos.agents.host import Host
     from kairos.agents.result import AgentResult
     from kairos.models import Message, TokenUsage
     from kairos.ports import SessionStore
 
-__all__ = ["Host", "Session"]
+__all__ = ["Session"]
 
 _LEFT_OPEN = ("model_failed", "cancelled", "budget")
 """What ends a task from outside: it can be resumed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What a session has of its agent."""
-
-    given: Callable[[Any, Mapping[str, Any]], TaskGiven]
-    conversation: Callable[[], Conversation]
-    engaged: Callable[..., Engagement]
-    tell: Callable[[Said], None]
-    tell_async: Callable[[Said], Awaitable[None]]
-
-
-class Session:
+class Session(Generic[T]):
     """A conversation of many tasks; made by `Agent.session`.
 
     Every event is kept before anything follows from it.  `send` gives a task and returns what came
@@ -142,7 +131,7 @@ class Session:
         *,
         inputs: Mapping[str, Any] | None = None,
         record: Callable[[AgentEvent], None] | None = None,
-    ) -> AgentResult:
+    ) -> AgentResult[T]:
         """Give a task, and return what came of it; as `Agent.run`, but for what was said before.
 
         `inputs` are added to the session's own.  Raises SessionConflictError, and StoreError where
@@ -156,7 +145,7 @@ class Session:
         *,
         inputs: Mapping[str, Any] | None = None,
         record: Callable[[AgentEvent], None] | None = None,
-    ) -> AgentResult:
+    ) -> AgentResult[T]:
         """Do as `send`, on the running event loop."""
         return await last_of_async(self._work_async(task, inputs, record, watched=False))
 
@@ -188,7 +177,7 @@ class Session:
         *,
         inputs: Mapping[str, Any] | None = None,
         record: Callable[[AgentEvent], None] | None = None,
-    ) -> AgentResult:
+    ) -> AgentResult[T]:
         """Go on with the task that is unfinished, at its last finished turn.
 
         What was answered is not asked for again, and no call that finished is made again.
@@ -200,9 +189,27 @@ class Session:
         *,
         inputs: Mapping[str, Any] | None = None,
         record: Callable[[AgentEvent], None] | None = None,
-    ) -> AgentResult:
+    ) -> AgentResult[T]:
         """Do as `resume`, on the running event loop."""
         return await last_of_async(self._work_async(_GO_ON, inputs, record, watched=False))
+
+    def resume_stream(
+        self,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        record: Callable[[AgentEvent], None] | None = None,
+    ) -> Generator[Said]:
+        """Do as `resume`, and give out what happens as it happens; `Final` is last."""
+        return self._work(_GO_ON, inputs, record, watched=True)
+
+    def resume_stream_async(
+        self,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        record: Callable[[AgentEvent], None] | None = None,
+    ) -> AsyncGenerator[Said]:
+        """Do as `resume_stream`, on the running event loop."""
+        return self._work_async(_GO_ON, inputs, record, watched=True)
 
     def fork(self, id: str | None = None) -> Session:  # noqa: A002 - as the session has it
         """Begin another session with all that was said in this one; both go on by themselves.
@@ -211,7 +218,7 @@ class Session:
         """
         with self._alone():
             self._loaded()
-            made = Session(self._host, self._log.store, id, self._inputs)
+            made: Session[T] = Session(self._host, self._log.store, id, self._inputs)
             upto = self._log.length - (1 if self._ended else 0)
             self._log.store.fork(self.id, upto, made.id)
             return made

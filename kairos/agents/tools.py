@@ -8,7 +8,9 @@ this call, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypedDict, overload
+
+from typing_extensions import ParamSpec, TypeVar, Unpack
 
 from kairos.agents.plan import FINAL
 from kairos.agents.slots import Slots
@@ -22,6 +24,8 @@ from kairos.source import declared_here, defined_at
 
 __all__ = ["Effect", "Tool", "ToolError", "as_tools", "tool", "workflow_tool"]
 
+P = ParamSpec("P", default=...)
+R = TypeVar("R", default=Any)
 Effect: TypeAlias = Literal["read", "write", "external"]
 _EFFECTS = ("read", "write", "external")
 _CONTEXT = "kairos.context"  # no input has such a name
@@ -36,7 +40,7 @@ class ToolError(KairosError):
     """
 
 
-class Tool:
+class Tool(Generic[P, R]):
     """A function that a model may call.
 
     Its parameters' annotations are the contract of its arguments and its return annotation that
@@ -61,7 +65,7 @@ class Tool:
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[P, R],
         *,
         name: str | None = None,
         description: str | None = None,
@@ -83,7 +87,7 @@ class Tool:
                 fix="give tools=[...] the Tool itself, or make another: Tool(it.function, ...)",
             )
         self.place = defined_at(function) or place
-        self.function = function
+        self.function: Callable[..., Any] = function
         self.name = name_of(function, name, self.place)
         if parameters is None:
             self.signature = read_tool(function, self.name, self.place)
@@ -102,25 +106,42 @@ class Tool:
             self.signature.schema,
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself, as if it were no tool."""
-        return self.function(*args, **kwargs)
+        found: R = self.function(*args, **kwargs)
+        return found
 
     def __repr__(self) -> str:
         return f"Tool({self.name}, effect={self.effect})"
 
 
-@overload
-def tool(function: Callable[..., Any], /) -> Tool: ...
+class _Options(TypedDict, total=False):
+    name: str | None
+    description: str | None
+    effect: Effect
+    timeout: float | None
+    max_calls: int | None
+    concurrency: int | None
+    touches: Iterable[str]
+    max_chars: int
+    untrusted: bool
+
+
+class _Making(Protocol):
+    """What `tool(...)` returns: it makes a tool of a function, and keeps its signature."""
+
+    def __call__(self, function: Callable[P, R], /) -> Tool[P, R]: ...
 
 
 @overload
-def tool(**options: Any) -> Callable[[Callable[..., Any]], Tool]: ...
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 
 
-def tool(
-    function: Callable[..., Any] | None = None, /, **options: Any
-) -> Tool | Callable[[Callable[..., Any]], Tool]:
+@overload
+def tool(**options: Unpack[_Options]) -> _Making: ...
+
+
+def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a tool of a function: `@tool`, or `@tool(effect="read", timeout=5)`."""
     if function is not None:
         return Tool(function)

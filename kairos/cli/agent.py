@@ -37,7 +37,7 @@ from kairos.exceptions import KairosError
 from kairos.security import redact_sensitive
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from kairos.agents import Agent, Question
     from kairos.agents.engagement import Said
@@ -54,6 +54,7 @@ _LIMITS = (
     "max_seconds",
     "max_total_tokens",
     "max_tokens",
+    "approval_timeout",
 )
 _OPTIONS = {"output": "output-contract"}
 """What an argument of agent() is called on the command line, where that is another name."""
@@ -75,6 +76,7 @@ class AgentOptions(NamedTuple):
     interactive: bool = False
     session: str | None = None
     store: str | None = None
+    resume: bool = False
     max_usd: float | None = None
     max_iterations: int | None = 25
     max_tool_calls: int | None = None
@@ -84,6 +86,7 @@ class AgentOptions(NamedTuple):
     read_only: bool = False
     dry_run: bool = False
     yes: bool = False
+    approval_timeout: float | None = None
     reasoning: bool | None = None
     workflows_dir: str | None = None
     events: bool = False
@@ -95,7 +98,9 @@ def run_agent(options: AgentOptions) -> int:
     """Do what was asked and return the exit code.  Raises Stop when nothing could be begun."""
     _check(options)
     task = task_of(options.task)
-    if not task.strip() and not options.interactive:
+    if options.resume and task.strip():
+        raise Stop("--resume goes on with the task that was begun", found="another task")
+    if not (task.strip() or options.interactive or options.resume):
         raise Stop("what is to be done?", expected='kairos agent "TASK", or - for standard input')
     with stdout_kept() as (stdout, relay), contextlib.ExitStack() as held:
         try:
@@ -119,6 +124,8 @@ def _check(options: AgentOptions) -> None:
             "--session needs the store that holds it",
             fix=f"--store sqlite:PATH --session {shlex.quote(clean(options.session))}",
         )
+    if options.resume and options.session is None:
+        raise Stop("--resume needs a session", fix="--store sqlite:PATH --session ID --resume")
     if options.yes and options.mode == "supervised":
         raise Stop("--yes allows what --mode supervised asks for: take one")
     for name in _LIMITS:
@@ -179,8 +186,11 @@ class _Work:
                 held.callback(close)
             self._session = self._agent.session(options.session, store=store)
             held.callback(self._session.close)
-            if self._session.unfinished:
-                self._screen.note("its last task did not come to its end, and is broken off")
+            if self._session.unfinished and not options.resume:
+                self._screen.note(
+                    "its last task did not come to its end, and is broken off; "
+                    "--resume goes on with it"
+                )
             self._asked = self._asked._replace(session=str(self._session.id))
 
     def _made(self, model: Any, held: contextlib.ExitStack) -> Agent:
@@ -200,16 +210,15 @@ class _Work:
                 "nobody can be asked here: calls of tools that do not only read are denied; "
                 "--yes allows them"
             )
-        more: dict[str, Any] = {}
-        if options.max_tokens is not None:
-            more["max_tokens"] = options.max_tokens
+        more: dict[str, Any] = {"mode": options.mode, "output": output}
+        for name in ("max_tokens", "approval_timeout"):
+            if (said := getattr(options, name)) is not None:
+                more[name] = said
         return agent(
             model,
             tools=tools,
             guards=guards,
-            output=output,
             instructions=instructions_of(options.instructions),
-            mode=options.mode,  # type: ignore[arg-type]  # typer lets nothing else pass
             allow=list(options.allow) or None,
             read_only=options.read_only,
             dry_run=options.dry_run,
@@ -241,6 +250,14 @@ class _Work:
             give(self._stdout, as_json(told, self._stdout, indent=None))
         return code
 
+    def _stream(self, task: str, record: Callable[[AgentEvent], None] | None) -> Generator[Said]:
+        """Begin with a task; without one, go on with the one that is unfinished."""
+        if self._session is None:
+            return self._agent.stream(task, record=record)
+        if not task.strip():
+            return self._session.resume_stream(record=record)  # type: ignore[no-any-return]
+        return self._session.stream(task, record=record)  # type: ignore[no-any-return]
+
     def _done(self, task: str) -> tuple[AgentResult | None, int]:
         """Do one task under somebody's eyes; no result says that it was interrupted."""
         screen = self._screen
@@ -250,8 +267,7 @@ class _Work:
         try:
             with terminated() as told:
                 try:
-                    whom = self._agent if self._session is None else self._session
-                    stream: Generator[Said] = whom.stream(task, record=record)
+                    stream = self._stream(task, record)
                     with contextlib.closing(stream):
                         for said in stream:
                             screen.show(said)
@@ -268,6 +284,8 @@ class _Work:
         if result is None:
             seen = (screen.iterations, screen.calls, screen.tokens)
             screen.line(interrupted(*seen, between=self._between))
+            if not self._options.interactive and (following := self._following()):
+                screen.line(f"next: {following}")
             return None, TERMINATED if told else INTERRUPTED
         self._close(result)
         return result, 0 if result.answered else 1
@@ -302,6 +320,8 @@ class _Work:
             return ""
         store, session = shlex.quote(clean(options.store)), shlex.quote(clean(self._asked.session))
         what = "--interactive" if options.interactive else '"..."'
+        if self._session.unfinished:
+            what = "--resume"
         return f"kairos agent {what} ... --store {store} --session {session}"
 
     def _give(self, result: AgentResult) -> None:

@@ -71,6 +71,9 @@ def agent_command(  # noqa: PLR0917 - typer calls it by name
         str | None,
         typer.Option("--store", metavar="NAME[:PLACE]", help="Where it is kept: sqlite:PATH."),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the session's unfinished task.")
+    ] = False,
     max_usd: Annotated[float | None, typer.Option("--max-usd", metavar="USD")] = None,
     max_iterations: Annotated[int, typer.Option("--max-iterations", metavar="N")] = 25,
     max_tool_calls: Annotated[int | None, typer.Option("--max-tool-calls", metavar="N")] = None,
@@ -90,6 +93,10 @@ def agent_command(  # noqa: PLR0917 - typer calls it by name
     yes: Annotated[
         bool, typer.Option("--yes", help="Make such calls without asking anybody.")
     ] = False,
+    approval_timeout: Annotated[
+        float | None,
+        typer.Option("--approval-timeout", metavar="S", help="How long to wait for a yes: 300."),
+    ] = None,
     reasoning: Annotated[
         bool | None, typer.Option("--reasoning/--no-reasoning", help="Show what the model thinks.")
     ] = None,
@@ -123,6 +130,7 @@ def agent_command(  # noqa: PLR0917 - typer calls it by name
                 interactive,
                 session,
                 store,
+                resume,
                 max_usd,
                 max_iterations,
                 max_tool_calls,
@@ -132,6 +140,7 @@ def agent_command(  # noqa: PLR0917 - typer calls it by name
                 read_only,
                 dry_run,
                 yes,
+                approval_timeout,
                 reasoning,
                 workflows_dir,
                 events,
