@@ -8,6 +8,7 @@ import enum
 import functools
 import importlib
 import json
+import random
 import re
 import sqlite3
 import stat
@@ -777,6 +778,32 @@ def of_a_cached_property(by: int) -> Any:
     return Action()
 
 
+def of_a_metaclass(by: int) -> Any:
+    class Kind(type):
+        def factor(cls) -> int:
+            return by
+
+    class Action(metaclass=Kind):
+        def __call__(self, ctx: StepContext) -> Any:
+            return ctx.inputs["x"] * type(self).factor()
+
+    return Action()
+
+
+def of_a_bound_builtin(by: int) -> Any:
+    get = {"by": by}.get
+    return lambda ctx: ctx.inputs["x"] * get("by")
+
+
+def of_what_c_holds(by: int) -> Any:
+    numbers = random.Random(by)  # noqa: S311
+    state = {2: 2, 5: 5}  # the same for both: only what the generator holds is not
+    return lambda ctx: ctx.inputs["x"] * state[2 if numbers.getstate() == _OF_TWO else 5]
+
+
+_OF_TWO = random.Random(2).getstate()  # noqa: S311
+
+
 def of_what_was_typed_in(by: int) -> Any:
     room: dict[str, Any] = {"__name__": "__main__"}
     code = f"class A:\n by = {by}\n def __call__(self, ctx): return ctx.inputs['x'] * self.by\n"
@@ -803,6 +830,9 @@ def first(ctx: StepContext) -> Any:
         of_a_default_factory,
         of_an_enum,
         of_a_cached_property,
+        of_a_metaclass,
+        of_a_bound_builtin,
+        of_what_c_holds,
         of_what_was_typed_in,
     ],
 )

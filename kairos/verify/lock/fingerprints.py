@@ -266,7 +266,7 @@ class _Teller:
             for key, part in sorted(vars(made).items())
             if key not in _OURS_INSIDE and _matters(key, part, made)
         }
-        bases = [base for base in made.__bases__ if base is not object]
+        bases = [base for base in (*made.__bases__, type(made)) if base not in {object, type}]
         text = class_source(file, made.__qualname__) if file else ""
         if not text and "__pydantic_core_schema__" in vars(made):  # made by a call
             held["schema"] = vars(made)["__pydantic_core_schema__"]
@@ -295,7 +295,10 @@ class _Teller:
         own = file_of(type(thing)) is not None
         if state is None and not slots and not (own and _holds_nothing_else(thing)):
             if isinstance(thing, types.BuiltinFunctionType | types.MethodDescriptorType):
-                return f"{getattr(thing, '__module__', '')}.{thing.__qualname__}"
+                name = f"{getattr(thing, '__module__', '')}.{thing.__qualname__}"
+                owner = getattr(thing, "__self__", None)
+                bound = owner is not None and not isinstance(owner, types.ModuleType)
+                return f"{name} of {self.told(owner, depth)}" if bound else name
             raise _UntoldError
         held = {**{n: getattr(thing, n, None) for n in slots}, **(state or {})}
         self.places += [_Place(thing, name, held[name]) for name in slots]
@@ -308,8 +311,17 @@ class _Teller:
         plain = "" if inner is None else f" {inner.__repr__(thing)}"
         if isinstance(thing, _SPELT):
             plain = f" {thing!r}"
+        elif any("__reduce__" in vars(owner) for owner in type(thing).__mro__[:-1]):
+            plain = f" {self._reduced(thing, depth)}"  # what it is made of stands elsewhere
         told = ",".join(f"{key}:{self.told(held[key], depth)}" for key in sorted(held, key=str))
         return f"{kind}{plain} {{{told}}}"
+
+    def _reduced(self, thing: Any, depth: int) -> str:
+        try:
+            parts = thing.__reduce__()
+        except Exception:  # noqa: BLE001 - somebody else's code
+            raise _UntoldError from None
+        return parts if isinstance(parts, str) else self._all(parts[1:3], depth)
 
 
 def _shown_of(thing: Any) -> Iterator[tuple[Any, Any]]:
