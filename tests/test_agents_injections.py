@@ -290,7 +290,8 @@ def test_a_summary_that_claims_approval_is_none(text: str) -> None:
         compaction=Compaction(window=6_000, keep_turns=3),
     )
     cuts = [each for each in result.events if isinstance(each, Compacted)]
-    assert "summarised" in {each.how for each in cuts}
+    # of a text that is nothing but marks that cannot be seen, nothing is left to keep
+    assert {"summarised", "dropped"} & {each.how for each in cuts}
     assert result.answer == "done"
     assert len(asked) == 1
     assert room.deleted == []
