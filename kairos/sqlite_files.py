@@ -87,13 +87,14 @@ class SQLiteFile:
                 expected=f"seconds, from 0 to {_LONGEST:,}",
                 found=repr(timeout) if type(timeout) in (int, float) else type(timeout).__name__,
             )
-        self._path = Path(path)
+        self._path = Path(path).absolute()  # wherever the process goes later
         self._layout = layout
         self._timeout = timeout
         self._durable = durable
         self._lock = threading.Lock()
         self._process = 0
         self._connection: sqlite3.Connection | None = None
+        self._opened_at: tuple[int, int] | None = None
         self._closed = False
         with self._lock, self._telling():
             self._connected()
@@ -157,7 +158,24 @@ class SQLiteFile:
             self._connection = None
             self._connection = self._opened()
             self._process = os.getpid()
+            self._opened_at = self._place()
+        elif self._place() != self._opened_at:
+            # what is written now would be in a file that nobody finds again
+            raise StoreError(
+                f"the {self._layout.noun} {self.name} was taken away while it was open",
+                expected="the file that was opened",
+                found="another file in its place" if self._place() else "no file",
+                fix="close it, and open it again",
+            )
         return self._connection
+
+    def _place(self) -> tuple[int, int] | None:
+        """Return which file the path leads to now; None for none."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - Path.stat takes three times as long
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _opened(self) -> sqlite3.Connection:
         try:

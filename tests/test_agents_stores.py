@@ -405,3 +405,27 @@ def test_a_store_that_was_closed_says_so(path: Path) -> None:
     with pytest.raises(StoreError, match="is closed"):
         store.read("s")
     assert str(path) not in repr(store)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_kept_in_a_file_that_was_taken_away(path: Path, *, replaced: bool) -> None:
+    with SQLiteStore(path, durable=False) as store:
+        store.append("a", 0, [{"n": 0}])
+        path.rename(path.with_name("elsewhere.db"))
+        if replaced:
+            SQLiteStore(path).close()
+        with pytest.raises(StoreError, match="was taken away while it was open"):
+            store.append("a", 1, [{"n": 1}])
+        with pytest.raises(StoreError, match="was taken away while it was open"):
+            store.read("a")
+
+
+def test_a_file_stays_the_one_that_was_named_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with SQLiteStore("sessions.db", durable=False) as store:
+        (tmp_path / "below").mkdir()
+        monkeypatch.chdir(tmp_path / "below")
+        store.append("a", 0, [{"n": 0}])
+    assert not (tmp_path / "below" / "sessions.db").exists()
