@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.agents.mcp.connection import RemoteTool
 from kairos.agents.mcp.foreign import contract_of, name_for, readable, shown_schema
+from kairos.agents.mcp.listing import RemoteTool
 from kairos.agents.mcp.pins import changes, digest_of, plain, read_lock, write_lock
 from kairos.exceptions import ConfigError
 

@@ -318,10 +318,11 @@ def test_the_server_ends_cleanly_in_the_middle_of_a_call(folder: Path, how: Any)
 
 
 def test_a_client_that_does_not_listen_keeps_nobody_from_leaving(folder: Path) -> None:
-    reading, writing = os.pipe()  # nobody reads from it
+    reading, writing = os.pipe()
     with _serve(folder, "flows.py:double", stdout=writing) as server:
         os.close(writing)
         _say(server, INITIALIZE)
+        assert os.read(reading, 1)  # it has begun
         _say(server, {"jsonrpc": "2.0", "method": "notifications/initialized"})
         for id_ in range(1, 1000):  # more than a pipe can hold
             _say(server, {"jsonrpc": "2.0", "id": id_, "method": "tools/list"})

@@ -554,6 +554,16 @@ def test_standard_error_is_kept_apart_from_the_terminal(capfd: pytest.CaptureFix
         ({"command": ["x"], "effects": {"a": "none"}}, ConfigError),
         ({"command": ["x"], "connect_timeout": 0}, ConfigError),
         ({"command": ["x"], "env": {"A": 1}}, ConfigError),
+        ({"command": ["x"], "env": {"A=B": "1"}}, ConfigError),
+        ({"command": ["x"], "env": 5}, ConfigError),
+        ({"command": ["x"], "effects": 5}, ConfigError),
+        ({"command": ["x"], "include": [5]}, ConfigError),
+        ({"command": ["x"], "prefix": "a b"}, ConfigError),
+        ({"command": ["x"], "prefix": 5}, ConfigError),
+        ({"command": ["x"], "pin": 5}, ConfigError),
+        ({"command": ["x"], "cwd": "/nowhere/at/all"}, ConfigError),
+        ({"command": ["x"], "reopens": -1}, ConfigError),
+        ({"command": ["x"], "max_chars": 0}, ConfigError),
         ({"url": "http://example.com/mcp"}, SecurityError),
         ({"url": "http://127.0.0.1:1/mcp"}, SecurityError),
         ({"url": "http://localhost.evil.example/mcp", "allow_localhost": True}, SecurityError),
@@ -578,6 +588,24 @@ def test_tools_of_a_server_that_is_not_open_are_not_there() -> None:
         asyncio.run(kept(x=1))
     with tools:
         assert call(tools, "echo", x=1) == '{"x": 1}'
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_is_told_that_the_server_is_not_its_own() -> None:
+    with mcp_tools(by_hand("echo")) as tools:
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(20)
+                call(tools, "echo")
+            except MCPServerError as error:
+                tools.close()
+                os._exit(7 if "a fork of" in str(error) else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert call(tools, "echo", a=1)
 
 
 def test_closing_ends_the_calls_that_are_under_way() -> None:

@@ -15,7 +15,7 @@ from kairos.models import ToolSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from kairos.agents.mcp.connection import RemoteTool
+    from kairos.agents.mcp.listing import RemoteTool
     from kairos.agents.tools import Effect
     from kairos.source import Place
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from kairos.addresses import checked_url
 from kairos.agents.mcp.choice import CONTEXT, EFFECTS, Choice
-from kairos.agents.mcp.connection import Connection, RemoteTool
+from kairos.agents.mcp.connection import Connection
 from kairos.agents.mcp.content import value_of
 from kairos.agents.mcp.pins import changes, digest_of, plain, read_lock, write_lock
 from kairos.agents.mcp.process import MCPServerError, told
@@ -24,12 +25,14 @@ from kairos.source import declared_here
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kairos.agents.mcp.listing import RemoteTool
     from kairos.agents.mcp.ways import Way
     from kairos.agents.tools import Effect
 
 __all__ = ["MCPTools", "mcp_tools"]
 
 _TOLD = 200
+_PREFIX = re.compile(r"[A-Za-z0-9_-]{0,32}")
 
 
 def mcp_tools(
@@ -97,23 +100,32 @@ def mcp_tools(
     choice = Choice(
         None if include is None else _globs("include", include),
         _globs("exclude", exclude),
-        prefix,
+        _checked(
+            "prefix",
+            prefix,
+            isinstance(prefix, str) and _PREFIX.fullmatch(prefix),
+            "letters, digits, _ and -, 32 at most",
+        ),
         _checked_effects(effects or {}),
         trust_hints=trust_hints,
         unchecked=_globs("unchecked", unchecked),
         place=declared_here(),
         options={
             "timeout": None if timeout is None else _seconds("timeout", timeout),
-            "max_chars": max_chars,
+            "max_chars": _checked(
+                "max_chars", max_chars, _is_whole(max_chars, 1), "a whole number above 0"
+            ),
             "touches": ("commands",) if command is not None else ("network",),
         },
     )
+    _checked("cwd", cwd, cwd is None or _is_folder(cwd), "a folder that is there")
+    _checked("pin", pin, pin is None or isinstance(pin, str | Path), "a digest, or a path")
     return MCPTools(
         way,
         choice,
         pin,
         connect_timeout=_seconds("connect_timeout", connect_timeout),
-        reopens=reopens,
+        reopens=_checked("reopens", reopens, _is_whole(reopens, 0), "a whole number from 0 up"),
     )
 
 
@@ -287,13 +299,13 @@ def _command(given: Any) -> tuple[str, ...]:
 
 def _environment(given: Any) -> dict[str, str]:
     if isinstance(given, Mapping):
-        if all(isinstance(name, str) and isinstance(value, str) for name, value in given.items()):
-            return dict(given)
-        raise ConfigError("env= holds what is no text", where=declared_here())
-    if isinstance(given, str):
-        given = (given,)
+        if not all(isinstance(each, str) for pair in given.items() for each in pair):
+            raise ConfigError("env= holds what is no text", where=declared_here())
+        if any(not name or "=" in name or "\0" in name + value for name, value in given.items()):
+            raise ConfigError("env= holds what can be no variable", where=declared_here())
+        return dict(given)
     found = {}
-    for name in given:
+    for name in _globs("env", (given,) if isinstance(given, str) else given):
         if name not in os.environ:
             raise ConfigError(
                 f"env= names {name!r}, which the environment does not have", where=declared_here()
@@ -314,14 +326,19 @@ def _headers(given: Any) -> dict[str, str]:
 
 
 def _globs(option: str, given: Any) -> tuple[str, ...]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    names = None if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if names is None or not all(isinstance(each, str) for each in names):
         raise ConfigError(
             f"{option}= is no list of names", where=declared_here(), fix=f"{option}=['search_*']"
         )
-    return tuple(given)
+    return names
 
 
-def _checked_effects(given: Mapping[str, Any]) -> Mapping[str, Effect]:
+def _checked_effects(given: Any) -> Mapping[str, Effect]:
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            "effects= maps no globs", where=declared_here(), fix="effects={'search_*': 'read'}"
+        )
     for glob, effect in given.items():
         if effect not in EFFECTS:
             raise ConfigError(
@@ -330,6 +347,22 @@ def _checked_effects(given: Mapping[str, Any]) -> Mapping[str, Effect]:
                 expected=" or ".join(EFFECTS),
             )
     return dict(given)
+
+
+def _is_folder(given: Any) -> bool:
+    return isinstance(given, str | os.PathLike) and Path(given).is_dir()
+
+
+def _is_whole(given: Any, least: int) -> bool:
+    return isinstance(given, int) and not isinstance(given, bool) and given >= least
+
+
+def _checked(option: str, given: Any, good: Any, expected: str) -> Any:
+    if good:
+        return given
+    raise ConfigError(
+        f"{option}= is none", where=declared_here(), expected=expected, found=repr(given)[:80]
+    )
 
 
 def _seconds(option: str, given: Any) -> float:

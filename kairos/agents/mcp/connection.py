@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kairos._version import __version__
+from kairos.agents.mcp.listing import listed
 from kairos.agents.mcp.process import MCPServerError, told
 from kairos.exceptions import ConfigError
 
@@ -21,29 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
 
+    from kairos.agents.mcp.listing import RemoteTool
     from kairos.agents.mcp.ways import Way
 
-__all__ = ["Connection", "RemoteTool", "needed"]
+__all__ = ["Connection", "needed"]
 
 Tell: TypeAlias = "Callable[[float, float | None, str | None], None]"
 """Takes how far a call is, of how much, and a word about it."""
 
-_MOST_PAGES = 100
-_MOST_TOOLS = 1_000
 _LAST_WORDS = 1.0
 _CLOSED = "Connection closed"  # as the SDK says it
 _TERMINATED = (-32600, "Session terminated")  # as it says that an HTTP server has forgotten us
 _NOWHERE = logging.NullHandler()
-
-
-class RemoteTool(NamedTuple):
-    """What a server says of one of its tools: a stranger's words, as they came."""
-
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
-    result: Mapping[str, Any] | None
-    hints: Mapping[str, Any]
 
 
 class _UnreachableError(MCPServerError):
@@ -82,6 +72,7 @@ class Connection:
         self._changed = False
         self._closing = False
         self._handing = threading.Lock()
+        self._process = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,7 +93,7 @@ class Connection:
         loop = asyncio.new_event_loop()
         self._link, self._left = None, self._reopens
         self._changed = self._closing = False
-        self._loop, self._opening = loop, asyncio.Lock()
+        self._loop, self._opening, self._process = loop, asyncio.Lock(), os.getpid()
         self._thread = threading.Thread(
             target=self._work, args=(loop,), name="kairos-mcp", daemon=True
         )
@@ -116,9 +107,14 @@ class Connection:
     def submit(self, doing: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Have something done on the connection's loop.  Raises MCPServerError once closed."""
         with self._handing:
-            if self._loop is not None:
+            if self._loop is not None and self._process == os.getpid():
                 return asyncio.run_coroutine_threadsafe(doing, self._loop)
         doing.close()
+        if self._loop is not None:  # its thread is not here, and nobody would ever answer
+            raise MCPServerError(
+                "the MCP server was opened by the process that this one is a fork of",
+                fix="open it in the process that calls it",
+            )
         raise MCPServerError("the MCP server is closed", fix="use its tools inside `with`")
 
     def close(self) -> None:
@@ -126,7 +122,7 @@ class Connection:
         with self._handing:  # what was handed over before is still ended in order
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
-        if loop is None or thread is None:
+        if loop is None or thread is None or self._process != os.getpid():
             return
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
@@ -325,7 +321,7 @@ class Connection:
             raise
 
     async def _examine(self, link: _Link) -> None:
-        self._accept(await _listed(link.session))
+        self._accept(await listed(link.session))
 
 
 def needed() -> None:
@@ -369,38 +365,3 @@ def _told(tell: Tell) -> Any:
         tell(progress, total, message)
 
     return progressed
-
-
-async def _listed(session: Any) -> tuple[RemoteTool, ...]:
-    """Return all tools of a server, page by page."""
-    from mcp import MCPError  # noqa: PLC0415 - it comes with the extra
-    from mcp_types import PaginatedRequestParams  # noqa: PLC0415 - as above
-
-    found: list[RemoteTool] = []
-    cursor: str | None = None
-    for _ in range(_MOST_PAGES):
-        asked = None if cursor is None else PaginatedRequestParams(cursor=cursor)
-        try:
-            page = await session.list_tools(params=asked)
-        except MCPError as error:
-            raise MCPServerError(
-                f"the MCP server does not list its tools: {told(error.message)}"
-            ) from None
-        except ValueError:
-            raise MCPServerError("the MCP server's list of tools is none") from None
-        found += [_remote(each) for each in page.tools]
-        if page.next_cursor is None or len(found) > _MOST_TOOLS:
-            break
-        cursor = page.next_cursor
-    else:
-        raise MCPServerError("the MCP server's list of tools does not end")
-    if len(found) > _MOST_TOOLS:
-        raise MCPServerError(f"the MCP server has more than {_MOST_TOOLS:,} tools")
-    return tuple(found)
-
-
-def _remote(tool: Any) -> RemoteTool:
-    noted = tool.annotations
-    hints = {} if noted is None else noted.model_dump(by_alias=True, exclude_none=True)
-    described = tool.description or ""
-    return RemoteTool(tool.name, described, tool.input_schema, tool.output_schema, hints)

@@ -17,7 +17,7 @@ from kairos.exceptions import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kairos.agents.mcp.connection import RemoteTool
+    from kairos.agents.mcp.listing import RemoteTool
 
 __all__ = ["changes", "digest_of", "plain", "read_lock", "write_lock"]
 
