@@ -112,6 +112,9 @@ def test_an_answer_that_a_limit_cut_off_ends_with_the_limit() -> None:
     cut = Reply((Say("half of"),), stop="length", usage=TokenUsage(10, 90, 100, 0.09))
     assert agent(Priced([cut]), max_usd=0.1).run("go").stop_reason == "usd"
     assert agent(Priced([cut]), max_usd=100.0).run("go").stop_reason == "cut_off"
+    failed = ModelError("cut_off", "", provider="scripted", usage=TokenUsage(10, 90, 100, 0.09))
+    assert agent(Priced([failed]), max_usd=0.1).run("go").stop_reason == "usd"
+    assert agent(Priced([failed]), max_usd=100.0).run("go").stop_reason == "model_failed"
 
 
 @DRIVERS

@@ -20,6 +20,7 @@ from kairos.agents.events import (
     TaskGiven,
     ToolFinished,
 )
+from kairos.agents.limits import AgentStop
 from kairos.agents.loop import Stopped, turns
 from kairos.agents.result import AgentResult
 from kairos.agents.transcript import Snapshot
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from kairos.agents.compaction import Cut
-    from kairos.agents.limits import AgentStop
     from kairos.agents.loop import Loop
     from kairos.agents.tools import Tool
     from kairos.exceptions import BudgetExceededError
@@ -126,6 +126,7 @@ class Engagement:
     error: Exception | None = None
     failures: int = 0
     shown: bool = False
+    cut_by: AgentStop | None = None
 
     def begin(self, task: TaskGiven | None, history: Iterable[AgentEvent] = ()) -> Loop:
         """Return the loop, after what happened before; keeps the task, if it is new."""
@@ -203,7 +204,7 @@ class Engagement:
     def stopped(self, reason: AgentStop, error: Exception | None = None) -> Stopped:
         """Return what the loop is told when the task must end."""
         self.error = error
-        return Stopped(reason, self.now)
+        return Stopped(self.cut_by or reason, self.now)
 
     def answered(self, response: ModelResponse, began: float) -> ModelAnswered:
         """Return an answer as an event."""
@@ -215,6 +216,7 @@ class Engagement:
 
     def failed(self, error: ModelError, began: float) -> ModelFailed:
         """Return a failed call as an event."""
+        self.cut_by = self.conversation.allowed().by if error.kind == "cut_off" else None
         return ModelFailed(error.kind, error.usage, self.now - began, self.now)
 
     def summarised(self, cut: Cut, response: ModelResponse, began: float) -> Compacted:
