@@ -81,8 +81,9 @@ def test_a_server_that_does_not_answer_is_told_with_what_it_said(
     ],
 )
 def test_a_server_that_does_not_want_to_is_told_with_its_reason(program: str, found: str) -> None:
-    with pytest.raises(MCPServerError, match=found):
+    with pytest.raises(MCPServerError, match=found) as caught:
         mcp_tools([sys.executable, "-c", program]).open()
+    assert caught.type is MCPServerError  # and none whose name is nobody's
 
 
 # --- ours

@@ -329,7 +329,9 @@ def _globs(option: str, given: Any) -> tuple[str, ...]:
     names = None if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
     if names is None or not all(isinstance(each, str) for each in names):
         raise ConfigError(
-            f"{option}= is no list of names", where=declared_here(), fix=f"{option}=['search_*']"
+            f"{option}= is no list of names",
+            where=declared_here(),
+            fix="env=['NAME']" if option == "env" else f"{option}=['search_*']",
         )
     return names
 

@@ -36,10 +36,6 @@ _TERMINATED = (-32600, "Session terminated")  # as it says that an HTTP server h
 _NOWHERE = logging.NullHandler()
 
 
-class _UnreachableError(MCPServerError):
-    """No session came about."""
-
-
 class _Link:
     """A session that is open, until `closing` is set or the server has gone."""
 
@@ -69,6 +65,7 @@ class Connection:
         self._reopens = self._left = reopens
         self._link: _Link | None = None
         self._mode = "auto"
+        self._unanswered = False
         self._changed = False
         self._closing = False
         self._handing = threading.Lock()
@@ -218,10 +215,11 @@ class Connection:
         A server of before 2026 may end at a question that it does not know; it is then greeted
         in the old way, from there on.
         """
+        self._unanswered = False
         try:
             return await self._opened()
-        except _UnreachableError:
-            if self._mode == "legacy" or not self._way.started:
+        except MCPServerError:
+            if not self._unanswered or self._mode == "legacy" or not self._way.started:
                 raise
             self._mode = "legacy"
             return await self._opened()
@@ -292,7 +290,8 @@ class Connection:
         if isinstance(error, ConfigError | MCPServerError):
             return error
         refusal = _refusal(error) if self._way.started else ""
-        return _UnreachableError(
+        self._unanswered = True
+        return MCPServerError(
             "the MCP server cannot be reached",
             found="; ".join(filter(None, (refusal, self._way.why()))) or type(error).__name__,
             fix="try its command by hand, or look at its address",
