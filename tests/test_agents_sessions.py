@@ -51,6 +51,7 @@ from kairos.models import (
 from kairos.testing import CallTool, Reply, Say, ScriptedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from kairos.agents.agent import Agent
@@ -87,10 +88,12 @@ Resume = Callable[[Session], AgentResult]
 
 
 @pytest.fixture(name="store", params=["memory", "sqlite"])
-def _store(request: pytest.FixtureRequest, tmp_path: Path) -> SessionStore:
+def _store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SessionStore]:
     if request.param == "memory":
-        return MemoryStore()
-    return SQLiteStore(tmp_path / "s.db", durable=False)
+        yield MemoryStore()
+        return
+    with SQLiteStore(tmp_path / "s.db", durable=False) as store:
+        yield store
 
 
 def paired(messages: Any) -> None:
@@ -303,7 +306,8 @@ def test_a_process_killed_again_and_again_loses_nothing_that_was_kept(tmp_path: 
             now = store.read("s")
         assert now[: len(kept)] == kept
         kept = now
-    session = agent(ScriptedModel(["end"]), tools=[_write]).session("s", store=SQLiteStore(path))
+    store = SQLiteStore(path)
+    session = agent(ScriptedModel(["end"]), tools=[_write]).session("s", store=store)
     paired(session.messages)
     answers = [e for e in session.events if isinstance(e, ModelAnswered)]
     # each answer is the one that was due, so that none was lost and none paid for twice
@@ -313,6 +317,7 @@ def test_a_process_killed_again_and_again_loses_nothing_that_was_kept(tmp_path: 
     finished = [e.content for e in session.events if isinstance(e, ToolFinished)]
     assert len(set(finished)) == len(finished)
     assert session.send("the end").answer == "end"
+    store.close()
 
 
 @tool(name="write")

@@ -98,6 +98,7 @@ def test_three_tasks_with_tools_and_a_cut_between_are_valid_for_each_provider(
     for each in asked[5:]:
         assert "A record of both." in each
         assert "Task 0." not in each
+    store.close()
         assert "Task 2." in each
     again = made.session("s", store=store)
     assert again.messages == session.messages
@@ -144,3 +145,4 @@ def test_a_session_goes_on_after_what_was_broken_off_or_said_nothing(
     assert again.send("Three.").answer == "The third answer."
     key = next(iter(fake.environ().values()))
     assert key not in repr(again) + repr(list(again.events)) + repr(store.read("s"))
+    store.close()
