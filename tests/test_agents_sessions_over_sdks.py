@@ -98,10 +98,10 @@ def test_three_tasks_with_tools_and_a_cut_between_are_valid_for_each_provider(
     for each in asked[5:]:
         assert "A record of both." in each
         assert "Task 0." not in each
-    store.close()
         assert "Task 2." in each
     again = made.session("s", store=store)
     assert again.messages == session.messages
+    store.close()
 
 
 @pytest.mark.parametrize("api", APIS)
