@@ -36,7 +36,7 @@ from kairos import (
     step,
 )
 from kairos.adapters.claude import claude
-from kairos.attempts.memory import _read, _written
+from kairos.attempts.memory import _Entry, _read, _written
 from kairos.caches import MemoryCache, SQLiteCache
 from kairos.enums import FailureAction
 from kairos.exceptions import ConfigError, StoreError
@@ -373,7 +373,7 @@ def test_an_entry_that_breaks_the_contract_of_today_is_not_used() -> None:
     workflow = Workflow("w", [act], cache=cache)
     workflow.run()
     (key,) = cache.kept
-    cache.kept[key] = _written(key, b'{"points":70}', {}, 0.0)
+    cache.kept[key] = _written(key, _Entry(b'{"points":70}', {}, 0.0))
     result = workflow.run()
     assert result.output == {"points": 7}
     assert not result.step_results["score"].cached
@@ -396,7 +396,7 @@ def test_an_entry_that_the_validators_of_today_refuse_is_not_used() -> None:
     assert workflow.run().output == 8
     assert workflow.run().step_results["n"].cached
     (key,) = cache.kept
-    cache.kept[key] = _written(key, b"7", {}, 0.0)
+    cache.kept[key] = _written(key, _Entry(b"7", {}, 0.0))
     assert workflow.run().output == 8
 
 
@@ -405,7 +405,7 @@ def test_an_entry_that_writes_what_its_step_may_not_is_not_used() -> None:
     workflow = Workflow("w", [Step("a", lambda ctx: 1, read_keys=[], cache=True)], cache=cache)
     workflow.run()
     (key,) = cache.kept
-    cache.kept[key] = _written(key, b"1", {"admin": b"true"}, 0.0)
+    cache.kept[key] = _written(key, _Entry(b"1", {"admin": b"true"}, 0.0))
     result = workflow.run()
     assert (result.output, "admin" in result.final_state) == (1, False)
 
@@ -430,8 +430,9 @@ def test_an_entry_is_read_as_it_was_written_or_not_at_all(
     output: Any, writes: dict[str, Any], cut: int
 ) -> None:
     raw = {key: json.dumps(value).encode() for key, value in writes.items()}
-    kept = _written("key", json.dumps(output).encode(), raw, 7.0)
-    assert _read("key", kept) == (json.dumps(output).encode(), raw, 7.0)
+    entry = _Entry(json.dumps(output).encode(), raw, 7.0, ["mind the gap"])
+    kept = _written("key", entry)
+    assert _read("key", kept) == entry
     assert _read("another key", kept) is None
     if cut < len(kept):
         assert _read("key", kept[:cut]) is None
@@ -953,7 +954,7 @@ def test_what_its_contract_makes_another_value_is_not_used() -> None:
     workflow = Workflow("w", [made], cache=cache)
     assert workflow.run().output == {"v": 201}
     (key,) = cache.kept
-    cache.kept[key] = _written(key, b'{"v":7}', {}, 0.0)
+    cache.kept[key] = _written(key, _Entry(b'{"v":7}', {}, 0.0))
     result = workflow.run()
     assert (result.output, result.step_results["n"].cached) == ({"v": 201}, False)
 
@@ -1029,3 +1030,14 @@ def test_an_output_that_repeats_a_secret_that_was_read_is_not_kept_in_a_file(
         assert len(cache) == 0
         assert workflow.run({"my_pin": {"code": "-"}}).warnings == []
         assert len(cache) == 1
+
+
+def test_what_an_attempt_warned_of_is_said_again_when_it_is_found(cache: StepCache) -> None:
+    def act(ctx: StepContext) -> int:
+        ctx.warn("mind the gap")
+        return 1
+
+    workflow = Workflow("w", [Step("a", act, read_keys=[], cache=True)], cache=cache)
+    results = [workflow.run() for _ in range(2)]
+    assert [each.step_results["a"].cached for each in results] == [False, True]
+    assert [each.warnings for each in results] == [["a: mind the gap"]] * 2

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kairos.attempts.outputs import recheck
 from kairos.attempts.work import Outcome
@@ -18,7 +19,7 @@ from kairos.contracts.encoding import decode
 from kairos.exceptions import StateError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from kairos.attempts.work import Identity, Recipe, Work
     from kairos.context import StepContext
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["StepMemory"]
 
 _FORMAT = 2
+_NOT_READ = "nothing was looked up in the cache"
 _SHORTEST = 4  # characters: a shorter text is found in most others
 
 
@@ -55,12 +57,12 @@ class StepMemory:
         try:
             kept = self._cache.get(key)
         except Exception as error:  # noqa: BLE001 - a cache of somebody else's may raise anything
-            context.warn(f"nothing was looked up in the cache: {_told(error)}")
+            context.warn(f"{_NOT_READ}: {_told(error)}")
             return None
         read = None if kept is None else _read(key, kept)
-        if read is None or not self._is_in_time(work, read[2]):
+        if read is None or not self._is_in_time(work, read.kept):
             return None
-        output, writes, _ = read
+        output, writes = read.output, read.writes
         refused, deadline = len(work.refusals), work.fence.deadline
         outcome = recheck(Outcome(work, output), context)
         # of an output that its contract makes another one, nobody knows whether it is what was kept
@@ -70,6 +72,8 @@ class StepMemory:
             work.fence.deadline = deadline
             return None
         work.writes.update(writes)
+        for said in read.warnings:
+            context.warn(said)
         outcome.cached = True
         return outcome
 
@@ -79,14 +83,18 @@ class StepMemory:
         if outcome.failure is not None or outcome.skipped or outcome.output is None:
             return
         name, writes = work.recipe.name, outcome.writes or work.writes
-        if self._cache.at_rest and self._is_secret({**writes, name: outcome.output}, work):
+        said = dict.fromkeys((*context.warnings, *outcome.warnings))
+        warnings = [each for each in said if not each.startswith(_NOT_READ)]
+        values = {**writes, name: outcome.output}
+        if self._cache.at_rest and self._is_secret(values, warnings, work):
             context.warn("its output holds what looks like a secret, and is not kept in the cache")
             return
         key = self._key(work)
         if key is None:
             return
         try:
-            self._cache.put(key, _written(key, outcome.output, writes, self._time()))
+            entry = _Entry(outcome.output, writes, self._time(), warnings)
+            self._cache.put(key, _written(key, entry))
         except Exception as error:  # noqa: BLE001 - a cache of somebody else's may raise anything
             context.warn(f"nothing was kept in the cache: {_told(error)}")
 
@@ -96,7 +104,7 @@ class StepMemory:
         ttl = option.ttl if isinstance(option, Cache) else None
         return ttl is None or 0 <= self._time() - kept < ttl
 
-    def _is_secret(self, values: Mapping[str, bytes], work: Work) -> bool:
+    def _is_secret(self, values: Mapping[str, bytes], warnings: Sequence[str], work: Work) -> bool:
         plain = {key: decode(raw) for key, raw in values.items()}
         if self._redactor.redact(plain) != plain:
             return True
@@ -104,7 +112,8 @@ class StepMemory:
         if work.item is not None and (over := work.recipe.step.config.foreach) in read:
             read[over] = work.item
         secrets = [each for raw in read.values() for each in _texts(decode(raw))]
-        return any(each in text for text in _texts(plain) for each in secrets)
+        shown = [*_texts(plain), *warnings]
+        return any(each in text for text in shown for each in secrets)
 
     def _key(self, work: Work) -> str | None:
         scope = self._scope(work)
@@ -173,10 +182,20 @@ def _sees_only_what_it_names(recipe: Recipe) -> bool:
     )
 
 
-def _written(key: str, output: bytes, writes: Mapping[str, bytes], kept: float) -> bytes:
-    sizes = [[name, len(raw)] for name, raw in writes.items()]
-    body = b"".join((output, *writes.values()))
-    head = {"v": _FORMAT, "kept": kept, "output": len(output), "writes": sizes}
+class _Entry(NamedTuple):
+    """What is kept of an attempt; `kept` is when, in seconds since the epoch."""
+
+    output: bytes
+    writes: Mapping[str, bytes]
+    kept: float
+    warnings: Sequence[str] = ()
+
+
+def _written(key: str, entry: _Entry) -> bytes:
+    sizes = [[name, len(raw)] for name, raw in entry.writes.items()]
+    body = b"".join((entry.output, *entry.writes.values()))
+    head: dict[str, Any] = {"v": _FORMAT, "kept": entry.kept, "output": len(entry.output)}
+    head |= {"writes": sizes, "warnings": list(entry.warnings)}
     told = json.dumps(head).encode()
     return b"\n".join((_sum(key, told, body), told, body))
 
@@ -186,8 +205,8 @@ def _sum(key: str, told: bytes, body: bytes) -> bytes:
     return hashlib.sha256(b"\n".join((key.encode(), told, body))).hexdigest().encode()
 
 
-def _read(key: str, kept: Any) -> tuple[bytes, dict[str, bytes], float] | None:
-    """Take an entry apart: output, writes, and when it was kept; None for what is none."""
+def _read(key: str, kept: Any) -> _Entry | None:
+    """Take an entry apart; None for what is none."""
     try:
         found, told, body = kept.split(b"\n", 2)
         if found != _sum(key, told, body):
@@ -203,6 +222,7 @@ def _read(key: str, kept: Any) -> tuple[bytes, dict[str, bytes], float] | None:
         for piece in pieces:
             decode(piece)
         names = (name for name, _ in head["writes"])
-        return pieces[0], dict(zip(names, pieces[1:], strict=True)), float(head["kept"])
+        writes = dict(zip(names, pieces[1:], strict=True))
+        return _Entry(pieces[0], writes, float(head["kept"]), list(map(str, head["warnings"])))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, StateError):
         return None
