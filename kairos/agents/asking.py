@@ -17,7 +17,7 @@ from kairos.security import redact_sensitive
 from kairos.source import declared_here
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kairos.agents.plan import Plan
     from kairos.models import Model
@@ -55,12 +55,12 @@ def asked_with(
     }
     given = {name: value for name, value in said.items() if value is not None}
     more = _options(options, given)
-    own: Any = getattr(model, "request", None)
-    if not callable(own):
+    own: Callable[..., Request] | None = getattr(model, "request", None)
+    if own is None:
         _no_key(more)
         plain = Request(_PLAIN, text("instructions", instructions), options=more)
         return replace(plain, **given)
-    asked: Request = own("x", **more, **given)
+    asked = own("x", **more, **given)
     if asked.messages != _PLAIN or asked.tools or asked.output is not None:
         raise ConfigError(
             "the model of an agent was made with messages or tools of its own",
@@ -76,12 +76,11 @@ def shortfall(model: Model, plan: Plan) -> tuple[str, ...]:
 
     Raises ConfigError for what of the plan it cannot be asked, before it is asked anything.
     """
-    checked: Any = getattr(model, "checked", None)
-    if not callable(checked):
+    checked: Callable[[Request], tuple[str, ...]] | None = getattr(model, "checked", None)
+    if checked is None:
         return ()
     asked = replace(Conversation(plan).request(), messages=_PLAIN)
-    said: tuple[str, ...] = checked(asked)
-    return said
+    return checked(asked)
 
 
 def _options(given: Any, said: Mapping[str, Any]) -> dict[str, Any]:
