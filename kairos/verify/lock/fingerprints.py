@@ -307,7 +307,8 @@ class _Teller:
             self.places += [_Place(state, name, each) for name, each in state.items()]
         if dataclasses.is_dataclass(thing) and not own:
             held = {field.name: getattr(thing, field.name, None) for field in _fields(thing)}
-        inner = next((base for base in (*_PLAIN[1:], str) if isinstance(thing, base)), None)
+        kinds: tuple[Any, ...] = (*_PLAIN[1:], str)
+        inner = next((base for base in kinds if isinstance(thing, base)), None)
         plain = "" if inner is None else f" {inner.__repr__(thing)}"
         if isinstance(thing, _SPELT):
             plain = f" {thing!r}"
