@@ -51,7 +51,8 @@ class Stored(NamedTuple):
 
 
 def _without_opaque(schema: Any) -> Any:
-    if not isinstance(schema, dict):
+    # which texts of JSON there are decides what they convert to: no type of theirs is at odds
+    if not isinstance(schema, dict) or schema.get("format") == "json-string":
         return schema
     return mapped({key: part for key, part in schema.items() if key != OPAQUE}, _without_opaque)
 
