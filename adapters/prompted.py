@@ -94,7 +94,7 @@ class Prompted:
             for event in events:
                 if isinstance(event, Finished):
                     account.settle(event.response.usage)
-                    return _value(event.response, shape)
+                    return _value(event.response, shape, ctx)
                 _go_on(ctx)
         raise _endless()
 
@@ -107,7 +107,7 @@ class Prompted:
                 async for event in events:
                     if isinstance(event, Finished):
                         account.settle(event.response.usage)
-                        return _value(event.response, shape)
+                        return _value(event.response, shape, ctx)
                     _go_on(ctx)
         raise _endless()
 
@@ -157,7 +157,9 @@ def _shortfall(adapter: Adapter, shape: Shape) -> tuple[str, ...]:
     return () if shape.schema is None else adapter.shortfall(shape.schema)
 
 
-def _value(response: ModelResponse, shape: Shape | None) -> Any:
+def _value(response: ModelResponse, shape: Shape | None, ctx: StepContext) -> Any:
+    if response.stop == "length":  # a text has no contract that would notice
+        ctx.warn("the answer was cut off at max_tokens: raise it")
     return response.text if shape is None else shape.value(response.text)
 
 

@@ -29,6 +29,8 @@ from kairos.testing import (
     FakeProviders,
     NoUsage,
     Refuse,
+    Reply,
+    Say,
     Stall,
     Status,
 )
@@ -660,3 +662,12 @@ def test_an_action_inside_another_learns_its_contract_too(fake: FakeProviders, w
     result = run(Step("a", wrap(claude("About cats")), output_contract=Doc))
 
     assert result.output == {"title": "a", "score": 1.0}
+
+
+def test_a_text_that_was_cut_off_is_told_of(fake: FakeProviders) -> None:
+    fake.script(Reply((Say("half of it"),), stop="length"))
+
+    result = run(Step("draft", claude("Draft of {topic}", max_tokens=3)))
+
+    assert result.output == "half of it"
+    assert result.warnings == ["draft: the answer was cut off at max_tokens: raise it"]
