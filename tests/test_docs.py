@@ -102,7 +102,12 @@ def test_every_block_of_a_page_runs(
     if (ROOT / "examples").is_dir():
         shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    Page(tmp_path).check(page)
+    before = dict(os.environ)
+    try:
+        Page(tmp_path).check(page)
+    finally:  # a page may set what it likes, for itself
+        os.environ.clear()
+        os.environ.update(before)
 
 
 SOUND = """\

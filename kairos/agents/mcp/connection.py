@@ -90,11 +90,11 @@ class Connection:
         loop = asyncio.new_event_loop()
         self._link, self._left = None, self._reopens
         self._changed = self._closing = False
-        self._loop, self._opening, self._process = loop, asyncio.Lock(), os.getpid()
-        self._thread = threading.Thread(
-            target=self._work, args=(loop,), name="kairos-mcp", daemon=True
-        )
-        self._thread.start()
+        thread = threading.Thread(target=self._work, args=(loop,), name="kairos-mcp", daemon=True)
+        with self._handing:  # whoever closes it meanwhile finds all of it, or nothing
+            self._loop, self._opening, self._process = loop, asyncio.Lock(), os.getpid()
+            self._thread = thread
+            thread.start()
         try:
             self.submit(self._alive()).result()
         except BaseException:
