@@ -67,7 +67,8 @@ def _against(row: Row) -> str:
     if row.floor is None or row.ratio is None:
         return ""
     if row.target is not None and row.target.of == "excess":
-        return f"+{_figure(row.kairos - row.floor)}"
+        excess = row.kairos - row.floor
+        return f"{'-' if excess < 0 else '+'}{_figure(abs(excess))}"
     return f"x {row.ratio:.2f}"
 
 
