@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,8 +14,7 @@ from kairos.agents import agent, tool
 from kairos.exceptions import ConfigError
 from kairos.testing import FakeProviders, ScriptedModel
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.usefixtures("localhost_allowed")
 
 
 @tool(effect="read")
@@ -28,15 +27,6 @@ def search(query: str) -> str:
 def delete(path: str) -> str:
     """Delete."""
     return path
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProviders]:
-    with FakeProviders() as server:
-        for name, value in server.environ().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("KAIROS_ALLOW_LOCALHOST", "1")
-        yield server
 
 
 # --- what the model was made with

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,18 +20,9 @@ from kairos.models import Finished, ModelError, Request, TextDelta, TokenUsage, 
 from kairos.models.prices import Price, Prices
 from kairos.testing import Answer, CallTool, Cut, FakeProviders, Refuse, Status
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.usefixtures("localhost_allowed")
 
 HELLO = Request(as_messages("Hello"))
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProviders]:
-    with FakeProviders() as fake:
-        for name, value in {**fake.environ(), "KAIROS_ALLOW_LOCALHOST": "1"}.items():
-            monkeypatch.setenv(name, value)
-        yield fake
 
 
 @tool(effect="read")
