@@ -1,4 +1,4 @@
-"""What every test stands on: no proxy, a Ctrl-C that is heard, examples, providers to be asked."""
+"""What every test stands on: no proxy before the loopback, a Ctrl-C that is heard, examples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from hypothesis import settings
 
 from kairos.models import limits
-from kairos.testing import FakeProviders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,28 +40,3 @@ def _providers_as_nobody_has_asked_them() -> Iterator[None]:
     """Let no test meet the circuit that another one's failures have opened."""
     yield
     limits._gates.clear()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeProviders]:
-    """Start the providers' protocols on this machine, for one module."""
-    with FakeProviders() as one:
-        yield one
-
-
-@pytest.fixture
-def fake(
-    server: FakeProviders, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> FakeProviders:
-    """Return them as nobody has asked them; the environment leads there, with the module's KEY."""
-    server.clear()
-    key = getattr(request.module, "KEY", None)
-    for name, value in (server.environ() if key is None else server.environ(key)).items():
-        monkeypatch.setenv(name, value)
-    return server
-
-
-@pytest.fixture
-def localhost_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let plain http go to this machine, though nobody says so in the program."""
-    monkeypatch.setenv("KAIROS_ALLOW_LOCALHOST", "1")

@@ -8,7 +8,7 @@ import json
 import threading
 from datetime import date
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,7 +35,8 @@ from kairos.testing import (
     Status,
 )
 
-pytestmark = pytest.mark.usefixtures("localhost_allowed")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEY = "sk-ant-only-for-tests"
 
@@ -57,6 +58,21 @@ class Tags(TypedDict):
 class Tree(BaseModel):
     name: str
     below: list[Tree] = []
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeProviders]:
+    with FakeProviders() as one:
+        yield one
+
+
+@pytest.fixture
+def fake(server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
+    server.clear()
+    for name, value in server.environ(KEY).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KAIROS_ALLOW_LOCALHOST", "1")
+    return server
 
 
 def run(*steps: Step, inputs: dict[str, Any] | None = None, **options: Any) -> Any:

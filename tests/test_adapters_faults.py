@@ -48,6 +48,20 @@ every_api = pytest.mark.parametrize("api", APIS)
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeProviders]:
+    with FakeProviders() as one:
+        yield one
+
+
+@pytest.fixture
+def fake(server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
+    server.clear()
+    for name, value in server.environ(KEY).items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,23 @@ from kairos.models import ModelError
 from kairos.models.prices import context_window
 from kairos.testing import Body, FakeProviders, Status, StreamError
 from provider_faults import APIS, MODES, adapter, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeProviders]:
+    with FakeProviders() as one:
+        yield one
+
+
+@pytest.fixture
+def fake(server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
+    server.clear()
+    for name, value in server.environ().items():
+        monkeypatch.setenv(name, value)
+    return server
 
 
 def body(**error: Any) -> Body:

@@ -18,9 +18,7 @@ from kairos.models.prices import Price, Prices
 from kairos.testing import CallTool, FakeProviders, Reply, Say, ScriptedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-pytestmark = pytest.mark.usefixtures("localhost_allowed")
+    from collections.abc import Callable, Iterator
 
 PRICE = Price(input=10.0, output=1000.0)
 FULL = 64.0
@@ -184,6 +182,15 @@ def test_in_a_step_both_the_budget_and_the_limit_hold() -> None:
     made = agent(other, tools=[look], max_usd=1.0, task="go", max_repeated_calls=None)
     result = Workflow("w", [Step("a", made)], budget=Budget(usd=50.0)).run()
     assert "usd" in str(result.error)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProviders]:
+    with FakeProviders() as server:
+        for name, value in server.environ().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("KAIROS_ALLOW_LOCALHOST", "1")
+        yield server
 
 
 def test_the_sdk_is_given_no_more_than_the_rest_pays_for(fake: FakeProviders) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,8 @@ from kairos.agents import agent, tool
 from kairos.exceptions import ConfigError
 from kairos.testing import FakeProviders, ScriptedModel
 
-pytestmark = pytest.mark.usefixtures("localhost_allowed")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @tool(effect="read")
@@ -27,6 +28,15 @@ def search(query: str) -> str:
 def delete(path: str) -> str:
     """Delete."""
     return path
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProviders]:
+    with FakeProviders() as server:
+        for name, value in server.environ().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("KAIROS_ALLOW_LOCALHOST", "1")
+        yield server
 
 
 # --- what the model was made with

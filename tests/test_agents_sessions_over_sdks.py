@@ -15,6 +15,7 @@ from kairos.testing import CallTool, FakeProviders, Reply, Say, Status, Think
 from provider_faults import APIS, adapter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from kairos.agents import AgentResult, Session
@@ -33,6 +34,20 @@ TOO_LONG = {
 def search(query: str) -> list[str]:
     """Search the archive."""
     return [query, LONG[:300]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeProviders]:
+    with FakeProviders() as one:
+        yield one
+
+
+@pytest.fixture
+def fake(server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
+    server.clear()
+    for name, value in server.environ().items():
+        monkeypatch.setenv(name, value)
+    return server
 
 
 def calls(api: str, *queries: str) -> tuple[Any, ...]:

@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
     from kairos.ports import StepCache
 
-pytestmark = pytest.mark.usefixtures("localhost_allowed")
-
 
 class Counted:
     """A cache that tells what it was asked for."""
@@ -80,6 +78,14 @@ class Broken:
 
     def put(self, _key: str, _value: bytes, /) -> None:
         raise StoreError("the cache c.db cannot grow: the disk is full")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProviders]:
+    with FakeProviders() as fake:
+        for name, value in {**fake.environ(), "KAIROS_ALLOW_LOCALHOST": "1"}.items():
+            monkeypatch.setenv(name, value)
+        yield fake
 
 
 # -- what is found --------------------------------------------------------------------------------

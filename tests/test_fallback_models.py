@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -20,9 +20,18 @@ from kairos.models import Finished, ModelError, Request, TextDelta, TokenUsage, 
 from kairos.models.prices import Price, Prices
 from kairos.testing import Answer, CallTool, Cut, FakeProviders, Refuse, Status
 
-pytestmark = pytest.mark.usefixtures("localhost_allowed")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HELLO = Request(as_messages("Hello"))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProviders]:
+    with FakeProviders() as fake:
+        for name, value in {**fake.environ(), "KAIROS_ALLOW_LOCALHOST": "1"}.items():
+            monkeypatch.setenv(name, value)
+        yield fake
 
 
 @tool(effect="read")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,9 +39,26 @@ from kairos.testing import (
 from kairos.testing.providers.gemini_checks import spelled
 from provider_faults import MODES, ask
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 KEY = "AIza-never-to-be-seen-anywhere-0123456789"
 MODEL = "gemini-3.8-flash"
 every_mode = pytest.mark.parametrize("mode", MODES)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeProviders]:
+    with FakeProviders() as one:
+        yield one
+
+
+@pytest.fixture
+def fake(server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
+    server.clear()
+    for name, value in server.environ(KEY).items():
+        monkeypatch.setenv(name, value)
+    return server
 
 
 def adapter(model: str = MODEL, **options: Any) -> GeminiAdapter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -43,11 +43,28 @@ from kairos.testing import (
 )
 from provider_faults import MODES, WORDS, ask
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 KEY = "sk-proj-never-to-be-seen-anywhere-0123456789"
 MODEL = "gpt-4.1"
 APIS = ("chat", "responses")
 every_api = pytest.mark.parametrize("api", APIS)
 every_mode = pytest.mark.parametrize("mode", MODES)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeProviders]:
+    with FakeProviders() as one:
+        yield one
+
+
+@pytest.fixture
+def fake(server: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
+    server.clear()
+    for name, value in server.environ(KEY).items():
+        monkeypatch.setenv(name, value)
+    return server
 
 
 def adapter(api: Any = "chat", model: str = MODEL, **options: Any) -> OpenAIAdapter:

@@ -15,11 +15,17 @@ from kairos.models.ways import Way, way_of
 from kairos.testing import FakeProviders, Stall, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-pytestmark = pytest.mark.usefixtures("localhost_allowed")
+    from collections.abc import Callable, Iterator
 
 ASKED, OTHER = "claude-opus-5-5", "claude-sonnet-5-5"
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProviders]:
+    with FakeProviders() as fake:
+        for name, value in {**fake.environ(), "KAIROS_ALLOW_LOCALHOST": "1"}.items():
+            monkeypatch.setenv(name, value)
+        yield fake
 
 
 def refused(after: float) -> ModelError:
